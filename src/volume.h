@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
+/*
+ * volume.h - a mounted filesystem: what everything in the core hangs off. There is no other
+ * global state, so several volumes, or several runs of one, live side by side.
+ *
+ * super.c implements formatting, mounting (with recovery), unmounting, growing.
+ */
+#ifndef UDAX_VOLUME_H
+#define UDAX_VOLUME_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "format.h"
+#include "sync.h"
+
+struct alloc;
+struct holder_ops;
+struct icache;
+struct journal;
+struct mem;
+struct region;
+struct udax_policy;
+struct verified;
+
+/* Counted since mount, shown by `udaxctl stat`. */
+struct volume_stat {
+	atomic_ullong tx_commits, tx_aborts, tx_log_bytes;
+	atomic_ullong blocks_allocated, blocks_freed, blocks_zeroed;
+	atomic_ullong fills, reads, writes, writebacks, writebacks_discarded;
+	atomic_ullong layout_changes, gate_rounds, gate_gave_up, parked;
+	atomic_ullong errors; /* damage met on the medium */
+};
+
+struct volume {
+	struct region *region;
+	struct sync *sync;
+	struct mem *mem;
+	const struct udax_policy *policy;
+	const struct holder_ops *holder_ops; /* how to reach the kernel's page cache and clients */
+	void *holder_ctx;
+
+	/* From the superblock, in host order. nblocks and ngroups change only in volume_grow(). */
+	atomic_ullong nblocks;
+	atomic_uint ngroups;
+	uint32_t granule_blocks;
+	uint32_t reserve_blocks;
+	uint64_t hash_seed;
+	uint8_t uuid[16];
+	char label[64];
+
+	bool read_only;
+	atomic_bool shut_down; /* every operation gives EIO, as if power had gone */
+
+	struct journal *journal;
+	struct alloc *alloc;
+	struct icache *icache;
+	struct verified *verified; /* which metadata blocks were checked since mount */
+	struct sync_mutex rename;  /* LOCK_RENAME: directories move only under it */
+	struct volume_stat stat;
+};
+
+struct volume_env {
+	struct sync *sync;
+	struct mem *mem;
+	const struct udax_policy *policy;    /* NULL: the shipped one */
+	const struct holder_ops *holder_ops; /* NULL: nobody but the core touches files */
+	void *holder_ctx;
+	bool read_only;
+};
+
+struct format_options {
+	uint8_t uuid[16]; /* all zero: made from sync_random() */
+	const char *label;
+	uint32_t lane_blocks, nlanes; /* 0: chosen by size */
+};
+
+/*
+ * volume_format - write an empty filesystem over the whole of @region.
+ *
+ * The superblock goes last, so a crash leaves either what was there or the new filesystem.
+ * Returns 0, -EINVAL when the region is too small or the label too long, -EIO when it cannot be
+ * written, -ENOMEM.
+ */
+int volume_format(struct region *region, struct sync *sync, struct mem *mem,
+		  const struct format_options *options);
+
+/**
+ * volume_mount - recover and open the filesystem on @region, which stays the caller's.
+ *
+ * Recovery replays committed transactions and finishes what was pending; it is idempotent. On a
+ * read-only mount of a region that needs recovery, nothing can be replayed and -EROFS results.
+ *
+ * Returns 0 and sets *@ret_vol, to be closed by volume_unmount(). On failure one sentence that
+ * says what is wrong goes to @err. -EINVAL: no udaxfs here. -EUCLEAN: damaged. -ENOTSUP: a
+ * feature or version that this program does not know. -EROFS. -EIO. -ENOMEM.
+ */
+int volume_mount(struct region *region, const struct volume_env *env, struct volume **ret_vol,
+		 char *err, size_t err_len);
+
+/**
+ * volume_unmount - close @vol and free its memory. No operation may be under way. The volume is
+ * marked clean unless it was shut down or read-only. Inodes still referenced are dropped; those
+ * without a name are reclaimed at the next mount.
+ */
+void volume_unmount(struct volume *vol);
+
+/**
+ * volume_abandon - as volume_unmount(), writing nothing: what kill -9 leaves.
+ */
+void volume_abandon(struct volume *vol);
+
+/**
+ * volume_grow - use what the region has grown to (region_grow() first). Returns 0 and the new
+ * size in *@ret_blocks; -EROFS, -EIO, -ENOMEM.
+ */
+int volume_grow(struct volume *vol, uint64_t *ret_blocks);
+
+/** volume_shutdown - from now on every operation gives -EIO and nothing is written. */
+void volume_shutdown(struct volume *vol);
+
+/** volume_usable - 0, -EIO after a shutdown, or -EROFS for @write on a read-only volume. */
+int volume_usable(const struct volume *vol, bool write);
+
+/**
+ * volume_damaged - record that metadata at @off failed its check; returns -EIO (for
+ * `return volume_damaged(...)`). @what is a short phrase, such as "dinode checksum". The first
+ * few go to the log through holder_ops, and the superblock asks for a full check.
+ */
+int volume_damaged(struct volume *vol, uint64_t off, const char *what);
+
+/*
+ * What has been checked. Metadata in a block is verified once after it was read first; after
+ * that only this program changes it. Structures smaller than a block (dinodes) are verified by
+ * whoever caches them.
+ */
+bool verified_test(const struct volume *vol, uint64_t blk);
+void verified_set(struct volume *vol, uint64_t blk);
+void verified_clear(struct volume *vol, uint64_t blk);
+
+/* Layout of a volume of @nblocks blocks. */
+static inline uint32_t volume_groups(uint64_t nblocks)
+{
+	return (uint32_t)((nblocks + MAP_BITS - 1) / MAP_BITS);
+}
+
+/** space_map_blk - where the space map of group @g stands. */
+static inline uint64_t space_map_blk(uint32_t g)
+{
+	return g ? (uint64_t)g * MAP_BITS : 1;
+}
+
+/** super_check - whether @s is a superblock with a right checksum; 0, -EINVAL or -EUCLEAN. */
+int super_check(const struct super *s);
+
+#endif
