@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause
+#
+# Libraries, all from Debian 12 or later. What a newer libfuse adds is looked for, never required.
+find_package(PkgConfig REQUIRED)
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
+
+pkg_check_modules(FUSE REQUIRED IMPORTED_TARGET fuse3>=3.14)
+pkg_check_modules(PMEM REQUIRED IMPORTED_TARGET libpmem)
+pkg_check_modules(ISAL REQUIRED IMPORTED_TARGET libisal)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+pkg_check_modules(BLKID REQUIRED IMPORTED_TARGET blkid)
+pkg_check_modules(UUID REQUIRED IMPORTED_TARGET uuid)
+pkg_check_modules(CMOCKA IMPORTED_TARGET cmocka)
+pkg_check_modules(DEVDAX IMPORTED_TARGET libndctl libdaxctl)
+
+# Regions on device-dax need libndctl (bad blocks) and libdaxctl (alignment); without them the
+# file region_devdax_none.c says so to whoever asks for one.
+if(DEVDAX_FOUND)
+	set(REGION_DEVDAX_SOURCE region_devdax.c)
+	set(DEVDAX_LIBRARIES PkgConfig::DEVDAX)
+else()
+	set(REGION_DEVDAX_SOURCE region_devdax_none.c)
+	set(DEVDAX_LIBRARIES)
+endif()
+
+# HAVE_FUSE_STATX and the like, for the frontend only.
+include(CheckStructHasMember)
+set(FUSE_DEFINITIONS FUSE_USE_VERSION=312)
+foreach(operation IN ITEMS tmpfile statx syncfs)
+	string(TOUPPER HAVE_FUSE_${operation} have)
+	set(CMAKE_REQUIRED_LIBRARIES PkgConfig::FUSE)
+	set(CMAKE_REQUIRED_DEFINITIONS -DFUSE_USE_VERSION=312 -D_FILE_OFFSET_BITS=64 -D_GNU_SOURCE)
+	check_struct_has_member("struct fuse_lowlevel_ops" ${operation} fuse3/fuse_lowlevel.h
+		${have})
+	if(${have})
+		list(APPEND FUSE_DEFINITIONS ${have}=1)
+	endif()
+	unset(CMAKE_REQUIRED_LIBRARIES)
+	unset(CMAKE_REQUIRED_DEFINITIONS)
+endforeach()

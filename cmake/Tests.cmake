@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause
+#
+# Test programs. A file's name says what it is:
+#   tests/unit_NAME.c   cmocka program unit_NAME, suite unit
+#   tests/crash_NAME.c  cmocka program crash_NAME, suite crash
+#   tests/tool_NAME.c   helper program tool_NAME that mount scripts use
+#   tests/lib_NAME.c    linked into all of the above
+# scripts/test runs them; tests/mount_NAME.sh need no building.
+if(NOT CMOCKA_FOUND)
+	message(STATUS "cmocka is not installed: tests are not built")
+	return()
+endif()
+
+file(GLOB test_libraries CONFIGURE_DEPENDS tests/lib_*.c)
+file(GLOB test_mains CONFIGURE_DEPENDS tests/unit_*.c tests/crash_*.c tests/tool_*.c)
+if(test_libraries)
+	add_library(udaxtest STATIC ${test_libraries})
+	target_link_libraries(udaxtest PUBLIC ${fsck_library} udaxcore PkgConfig::CMOCKA)
+	set(test_library udaxtest)
+endif()
+
+foreach(main IN LISTS test_mains)
+	get_filename_component(name ${main} NAME_WE)
+	file(RELATIVE_PATH relative ${CMAKE_SOURCE_DIR} ${main})
+	udax_program(${name} SOURCES ${relative}
+		LIBRARIES ${test_library} ${fsck_library} PkgConfig::CMOCKA)
+	set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
+		${CMAKE_BINARY_DIR}/tests)
+endforeach()
