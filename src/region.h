@@ -51,6 +51,7 @@ struct region_ops {
 	void (*flush)(struct region *r, uint64_t off, size_t len, const struct sync_site *site);
 	void (*drain)(struct region *r, const struct sync_site *site);
 	void (*close)(struct region *r);
+	int (*grow)(struct region *r); /* NULL: it cannot grow */
 };
 
 /** A range of the region that cannot be used, in bytes. */
@@ -64,8 +65,10 @@ struct region {
 	const unsigned char *base; /* the first byte, for loads */
 	uint64_t bytes;		   /* how much is mapped */
 	uint32_t granule_bytes;	   /* the smallest piece that a client can map */
+	uint32_t page_bytes;	   /* what region_sigbus() replaces at once; 0: no SIGBUS comes */
 	enum durability domain;
-	int fd; /* -1: none */
+	int fd;	      /* -1: none */
+	int probe_fd; /* a second open of the same file, to look at the clients' flock; -1: none */
 	const char *path;
 	bool read_only;
 	struct bad_map *bad; /* ranges that raised SIGBUS or that the device lists as bad */
@@ -81,7 +84,7 @@ struct region {
  * Returns 0 and sets *@ret_region, to be freed by region_close(). On failure returns -errno and
  * writes one sentence that says what is wrong and what to do to @err (a buffer of @err_len
  * bytes): -ENOENT, -EACCES, -EISDIR or -ENODEV (not a file or devdax), -ENXIO (a devdax of size
- * 0, or in another mode), -EINVAL (too small, bad granule), -ENOMEM.
+ * 0, or in another mode), -EINVAL (too small, bad granule), -ENOMEM, or what open or mmap said.
  */
 enum { REGION_RDONLY = 1, REGION_ASSUME_PMEM = 2 };
 
@@ -127,10 +130,21 @@ int region_check(const struct region *r, uint64_t off, uint64_t len);
  */
 bool region_sigbus(struct region *r, const void *addr);
 
+/**
+ * region_touch - load one byte of each page of [@off, @off + @len), then region_check() it.
+ *
+ * For whoever hands the kernel an address in the region: where a load would raise SIGBUS, a system
+ * call only fails with EFAULT, and nothing is contained or remembered. 0 or -EIO.
+ */
+int region_touch(struct region *r, uint64_t off, uint64_t len);
+
 /** region_bad_ranges - copy up to @nr ranges to @ret, returns how many there are. */
 size_t region_bad_ranges(const struct region *r, struct bad_range *ret, size_t nr);
 
-/** region_mark_bad - add a range (a device's badblocks list, a test). -ENOSPC when full. */
+/**
+ * region_mark_bad - add a range (a device's badblocks list, a test), widened to pages of 4 KiB.
+ * -EINVAL when it does not lie in the region.
+ */
 int region_mark_bad(struct region *r, uint64_t off, uint64_t len);
 
 /*
@@ -141,7 +155,12 @@ int region_mark_bad(struct region *r, uint64_t off, uint64_t len);
  * clients' lock is a different one: a shared flock on a descriptor of its own, which outlives
  * the daemon as long as any client maps the region.
  *
- * region_lock - become the region's only user. @wait_ms bounds how long to wait for a holder
+ * What names the holder belongs to the process: it is lost when *any* descriptor of the region's
+ * file is closed in this process (a libblkid probe, a second struct region), and fork() does not
+ * pass it on. Exclusion stands on the region's own descriptor and outlasts both.
+ *
+ * region_lock - become the region's only user; of a region opened read-only: one of its readers,
+ * with no writer beside them. @wait_ms bounds how long to wait for a holder
  * that is starting or unmounting; one that is serving is not waited for longer than a moment.
  * Returns 0, or -EBUSY with the holder's pid in *@ret_pid (0: unknown).
  * region_set_serving - tell others that this process serves a mount (false: it is ending).
@@ -162,12 +181,22 @@ bool region_clients_alive(struct region *r);
  * region_record_durable - the bytes that a crash now leaves in any case.
  * region_record_pending - the @i-th cache line stored to since the last drain: its offset, and
  * who stored it last; false when there is no such line. Its new content is in region_ptr().
+ * region_record_nr_pending - how many such lines there are.
+ * region_record_crash_image - write to @buf what a crash leaves when every pending line but the
+ * @skip-th reached the medium (SIZE_MAX: every one).
+ * region_record_reset - as new over @image, without allocating: for thousands of runs.
+ *
+ * A drain makes the pending lines of all threads durable, not only those of its caller; a line is
+ * lost or kept whole, with its last content. Tests that need less tear the lines themselves.
  */
 struct region *region_record_new(const void *image, uint64_t bytes, uint32_t granule_bytes);
 void region_record_on_drain(struct region *r, void (*fn)(void *ctx, struct region *r), void *ctx);
 const unsigned char *region_record_durable(const struct region *r);
 bool region_record_pending(const struct region *r, size_t i, uint64_t *ret_off,
 			   const struct sync_site **ret_site);
+size_t region_record_nr_pending(const struct region *r);
+void region_record_crash_image(const struct region *r, size_t skip, unsigned char *buf);
+void region_record_reset(struct region *r, const void *image);
 uint64_t region_record_nr_drains(const struct region *r);
 
 #endif
