@@ -3,8 +3,9 @@
  * lockdep.h - the lock order, checked while the program runs.
  *
  * Each environment may have one checker. It remembers every pair "held A, then took B" of
- * (class, subclass, mode) that it has seen, with the two source positions, and reports, in the
- * shape of the kernel's lockdep:
+ * (class, subclass) that it has seen, with the modes and the two source positions, and reports,
+ * in the shape of the kernel's lockdep. The mode tells no pairs apart: a waiting writer keeps
+ * readers out, so a shared lock can close a cycle as well as an exclusive one. Reported are:
  *
  *   - a pair that closes a cycle with pairs seen before (possible circular locking dependency);
  *   - the same lock, or the same class and subclass, taken twice (possible recursive locking);
@@ -23,7 +24,7 @@
 
 #include "sync.h"
 
-#define LOCKDEP_MAX_HELD 16
+#define LOCKDEP_MAX_HELD 32
 
 struct lockdep;
 
@@ -42,7 +43,8 @@ struct lockdep_task {
 
 /**
  * lockdep_new - a checker that has seen nothing. NULL without memory. @report gets each line of
- * each report; a cycle is reported once. lockdep_delete() frees it.
+ * each report (NULL: stderr) and may take no lock that is checked; a cycle is reported once.
+ * lockdep_delete() frees it.
  */
 struct lockdep *lockdep_new(void (*report)(void *ctx, const char *line), void *ctx);
 void lockdep_delete(struct lockdep *dep);
@@ -50,7 +52,7 @@ void lockdep_delete(struct lockdep *dep);
 /**
  * lockdep_acquire - @task is about to wait for @lock: check, and add it to the held locks.
  * @try: a trylock cannot deadlock; it is recorded as held but adds no dependency.
- * lockdep_release - @task releases @lock.
+ * lockdep_release - @task releases @lock; reported when it does not hold it.
  * lockdep_pretend - as acquire and release at once, of a lock that stands outside the program.
  * All are safe from several threads, each with its own task.
  */
@@ -61,6 +63,13 @@ void lockdep_release(struct lockdep *dep, struct lockdep_task *task, const void 
 		     const struct sync_site *site);
 void lockdep_pretend(struct lockdep *dep, struct lockdep_task *task, enum lock_class class,
 		     const struct sync_site *site);
+
+/**
+ * lockdep_check_none - whether @task holds nothing; if it does hold something, report it.
+ * The program says at @site that no lock may be held there.
+ */
+bool lockdep_check_none(struct lockdep *dep, const struct lockdep_task *task,
+			const struct sync_site *site);
 
 /** lockdep_holds - whether @task holds @lock at least in @mode. */
 bool lockdep_holds(const struct lockdep_task *task, const void *lock, enum sync_mode mode);

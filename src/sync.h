@@ -47,18 +47,18 @@ struct sync_site {
  * request reaches us, and notify and recall wait for them: sync_pretend() models that.
  */
 enum lock_class {
-	LOCK_KERNEL_IRWSEM,	/* the kernel's inode lock */
-	LOCK_CLIENT_MMAP,	/* a client's mmap_lock */
-	LOCK_KERNEL_FOLIO,	/* a folio lock, or the writeback stop of a SETATTR */
-	LOCK_RENAME,		/* one per volume: the shape of the directory tree */
-	LOCK_IOLOCK,		/* inode: uncached I/O against layout changes */
-	LOCK_MMAPLOCK,		/* inode: page faults against layout changes */
-	LOCK_JOURNAL,		/* a journal lane: held from tx_begin to tx_commit or tx_abort */
-	LOCK_ILOCK,		/* inode: dinode, extent map, directory and attribute contents */
-	LOCK_ALLOC,		/* a group of blocks or inodes */
-	LOCK_HOLDER,		/* inode: gate, mode, admissions, grants */
-	LOCK_ICACHE,		/* the table of cached inodes */
-	LOCK_LEAF,		/* anything below which no other lock is taken */
+	LOCK_KERNEL_IRWSEM, /* the kernel's inode lock */
+	LOCK_CLIENT_MMAP,   /* a client's mmap_lock */
+	LOCK_KERNEL_FOLIO,  /* a folio lock, or the writeback stop of a SETATTR */
+	LOCK_RENAME,	    /* one per volume: the shape of the directory tree */
+	LOCK_IOLOCK,	    /* inode: uncached I/O against layout changes */
+	LOCK_MMAPLOCK,	    /* inode: page faults against layout changes */
+	LOCK_JOURNAL,	    /* a journal lane: held from tx_begin to tx_commit or tx_abort */
+	LOCK_ILOCK,	    /* inode: dinode, extent map, directory and attribute contents */
+	LOCK_ALLOC,	    /* a group of blocks or inodes */
+	LOCK_HOLDER,	    /* inode: gate, mode, admissions, grants */
+	LOCK_ICACHE,	    /* the table of cached inodes */
+	LOCK_LEAF,	    /* anything below which no other lock is taken */
 	LOCK_NR_CLASSES
 };
 
@@ -93,7 +93,7 @@ void sync_random(struct sync *sync, void *buf, size_t len);
 
 /*
  * Mutexes. Not recursive. sync_trylock() returns true when it took the lock. Unlocking a mutex
- * that the calling thread does not hold is a bug and aborts.
+ * that the calling thread does not hold is a bug and aborts, and so is taking one that it holds.
  */
 void sync_mutex_init(struct sync *sync, struct sync_mutex *m, enum lock_class class);
 void sync_mutex_destroy(struct sync_mutex *m);
@@ -119,8 +119,8 @@ void sync_rw_unlock(struct sync_rwlock *rw, enum sync_mode mode, const struct sy
 /**
  * sync_rw_assert - abort unless the calling thread holds @rw at least in @mode.
  *
- * SYNC_SHARED is satisfied by either mode. Ownership by thread is known where lockdep is on;
- * without it the assertion checks that somebody holds the lock in that mode.
+ * SYNC_SHARED is satisfied by either mode. Which thread holds a lock shared is known where lockdep
+ * is on; without it the assertion checks that somebody does. The exclusive holder is always known.
  */
 void sync_rw_assert(const struct sync_rwlock *rw, enum sync_mode mode);
 
@@ -153,7 +153,9 @@ void sync_assert_none_held(struct sync *sync, const struct sync_site *site);
  * sync_thread_start - run @fn(@arg) in a new thread.
  *
  * @name is at most 15 bytes and is what ps and gdb show. All signals are blocked in the new
- * thread. Returns 0 and sets *@ret_thread, which sync_thread_join() waits for and frees, or
+ * thread but those that a fault raises in the thread itself (SIGBUS, SIGSEGV and their like): the
+ * kernel kills a process that blocks one of these and meets it, and a SIGBUS on the region has to
+ * become EIO. @fn returns with no lock held. Returns 0 and sets *@ret_thread, which sync_thread_join() waits for and frees, or
  * -EAGAIN when the system has no room for another thread, or -ENOMEM.
  */
 int sync_thread_start(struct sync *sync, const char *name, void (*fn)(void *), void *arg,
