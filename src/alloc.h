@@ -51,14 +51,17 @@ struct space {
 };
 void alloc_space(struct volume *vol, struct space *ret);
 
-/** alloc_can - whether @blocks could be had now: an early ENOSPC, not a promise. */
-bool alloc_can(struct volume *vol, uint64_t blocks);
+/** alloc_nfree - blocks that an ordinary allocation could have now. Cheap; a hint, not a promise. */
+uint64_t alloc_nfree(struct volume *vol);
 
-/** alloc_new - read the group counters. 0, -EIO, -ENOMEM. alloc_delete frees. */
+/** alloc_new - read the maps of all groups. 0, -ENOMEM. alloc_delete frees. */
 int alloc_new(struct volume *vol);
 void alloc_delete(struct volume *vol);
 
-/** alloc_grow - take in groups and blocks up to @nblocks. 0, -EIO, -ENOMEM. Called by volume_grow. */
+/**
+ * alloc_grow - take in the blocks and groups of a volume of @nblocks, whose new maps are on the
+ * medium. Called by volume_grow(). 0, -ENOMEM.
+ */
 int alloc_grow(struct volume *vol, uint64_t nblocks);
 
 #endif

@@ -27,7 +27,7 @@
 #define BLOCK_SHIFT 12
 #define HUGE_BLOCKS 512u /* blocks of 2 MiB: what a huge mapping covers */
 #define MIN_VOLUME_BYTES (256u << 10)
-#define MAX_VOLUME_BLOCKS (UINT64_C(1) << 40)	/* 4 PiB */
+#define MAX_VOLUME_BLOCKS (UINT64_C(1) << 36)	/* 256 TiB */
 #define MAX_FILE_BLOCKS (UINT64_C(1) << 32)	/* 16 TiB */
 #define MAX_FILE_BYTES (MAX_FILE_BLOCKS << BLOCK_SHIFT)
 #define MAX_NAME_BYTES 255u
@@ -95,6 +95,9 @@ static_assert(sizeof(struct super) == BLOCK_BYTES, "a superblock is one block");
  * is "used", plane 1 "quarantined": freed, but a client that has not answered may map it. Inode
  * map of chunk c: bit i is inode c * MAP_BITS + i; plane 0 is "used", plane 1 "pending": an
  * operation on it has to be finished by recovery, or it has no name and waits for its last user.
+ *
+ * Bits of blocks behind the end of the volume, and of inodes behind the end of the inode file, are
+ * zero and mean nothing: so a volume grows by its superblock alone.
  */
 #define MAP_BITS 15872u /* 31 granules of 2 MiB */
 #define MAP_BYTES (MAP_BITS / 8)
@@ -109,11 +112,10 @@ enum map_kind { MAP_SPACE = 1, MAP_INODES = 2 };
 struct map_block {
 	le32 magic;
 	le32 csum;
-	le32 kind;   /* enum map_kind */
-	le32 nbits;  /* how many bits are in use; the rest is 1 in plane 0, 0 in plane 1 */
-	le64 index;  /* g or c */
-	le32 nclear; /* clear bits among the first nbits of plane 0 */
-	uint8_t unused[100];
+	le32 kind; /* enum map_kind */
+	le32 unused0;
+	le64 index; /* g or c */
+	uint8_t unused[104];
 	le64 bits[MAP_PLANES][MAP_BYTES / 8];
 };
 static_assert(sizeof(struct map_block) == BLOCK_BYTES, "a map is one block");

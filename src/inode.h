@@ -105,6 +105,12 @@ const struct dinode *inode_peek(const struct tx *tx, const struct inode *inode);
 int inode_modify(struct tx *tx, struct inode *inode, struct dinode **ret_di);
 
 /**
+ * inode_prepare - make sure that the table has free inodes, before the transaction that creates
+ * one. Takes a transaction of its own, so none may be open. 0, -ENOSPC, -EIO, -ENOMEM, -EROFS.
+ */
+int inode_prepare(struct volume *vol);
+
+/**
  * inode_create - a new inode with no links, in @tx, marked pending (a crash reclaims it until
  * somebody gives it a name by inode_link_changed()).
  *

@@ -15,6 +15,7 @@
 #ifndef UDAX_MAP_H
 #define UDAX_MAP_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -31,7 +32,8 @@ struct map {
 	enum map_kind kind;
 	uint64_t index;
 	uint32_t nbits;
-	uint32_t nfree;	     /* clear bits of busy */
+	atomic_uint nfree;   /* clear bits of busy; may be read without the lock, as a hint */
+	atomic_llong *total; /* the sum of nfree over all maps; NULL: nobody counts */
 	uint64_t *busy;	     /* MAP_BITS bits; NULL: not loaded yet */
 	uint16_t *huge_free; /* of MAP_SPACE: clear bits of busy in each run of HUGE_BLOCKS */
 };
@@ -39,17 +41,20 @@ struct map {
 #define MAP_HUGE_RUNS (MAP_BITS / HUGE_BLOCKS)
 
 /**
- * map_format - fill @mb with an empty map: the first @nbits bits are free, the rest taken.
- * map_seal - set nclear and the checksum of @mb.
+ * map_format - fill @mb with an empty map.
+ * map_seal - set the checksum of @mb.
  * map_check - 0 when @mb is the map @kind/@index with a right checksum, else -EUCLEAN.
  */
-void map_format(struct map_block *mb, enum map_kind kind, uint64_t index, uint32_t nbits);
+void map_format(struct map_block *mb, enum map_kind kind, uint64_t index);
 void map_seal(struct map_block *mb);
 int map_check(const struct map_block *mb, enum map_kind kind, uint64_t index);
 
-/** map_init - a map at block @blk that is not loaded yet. map_destroy frees its memory. */
-void map_init(struct volume *vol, struct map *map, enum map_kind kind, uint64_t index,
-	      uint64_t blk);
+/**
+ * map_init - a map at block @blk, of which the first @nbits bits mean something, not loaded yet.
+ * map_destroy frees its memory.
+ */
+void map_init(struct volume *vol, struct map *map, enum map_kind kind, uint64_t index, uint64_t blk,
+	      uint32_t nbits);
 void map_destroy(struct volume *vol, struct map *map);
 
 /**
@@ -57,6 +62,9 @@ void map_destroy(struct volume *vol, struct map *map);
  * Does nothing when it is loaded. Returns 0, -EIO (damaged), -ENOMEM.
  */
 int map_load(struct volume *vol, struct map *map);
+
+/** map_extend - from now on the first @nbits bits mean something. map->lock held, map loaded. */
+void map_extend(struct map *map, uint32_t nbits);
 
 /*
  * Searching and taking, under map->lock with the map loaded. Both set busy at once, so that
@@ -67,6 +75,13 @@ int map_load(struct volume *vol, struct map *map);
  */
 uint32_t map_find_run(const struct map *map, uint32_t from, uint32_t to, uint32_t want,
 		      uint32_t *ret_first);
+
+/*
+ * map_run_at - the length of the free run that begins with bit @first, at most @want; 0: busy.
+ * map_take, map_release - make a run busy, or free again.
+ * map_release tolerates bits that are free already: on a damaged volume two files may own them.
+ */
+uint32_t map_run_at(const struct map *map, uint32_t first, uint32_t want);
 void map_take(struct map *map, uint32_t first, uint32_t count);
 void map_release(struct map *map, uint32_t first, uint32_t count);
 bool map_is_busy(const struct map *map, uint32_t bit);
@@ -78,8 +93,7 @@ bool map_test(const struct volume *vol, const struct map *map, unsigned plane, u
 
 /**
  * map_apply - set or clear bits of @mb's @plane on the medium, without checksum: the common step
- * of commit and of recovery. map_reseal - store the checksum and counter that belong to the
- * bits. Stores are pending until the next region_drain().
+ * of commit and of recovery. map_reseal - store the checksum that belongs to the bits. Stores are pending until the next region_drain().
  */
 void map_apply(struct region *r, uint64_t blk, unsigned plane, bool set, uint32_t first,
 	       uint32_t count);

@@ -45,6 +45,7 @@ struct volume {
 	/* From the superblock, in host order. nblocks and ngroups change only in volume_grow(). */
 	atomic_ullong nblocks;
 	atomic_uint ngroups;
+	uint64_t first_data_blk; /* behind the journal */
 	uint32_t granule_blocks;
 	uint32_t reserve_blocks;
 	uint64_t hash_seed;
@@ -58,6 +59,8 @@ struct volume {
 	struct alloc *alloc;
 	struct icache *icache;
 	struct verified *verified; /* which metadata blocks were checked since mount */
+	void (*log)(void *ctx, const char *line);
+	void *log_ctx;
 	struct sync_mutex rename;  /* LOCK_RENAME: directories move only under it */
 	struct volume_stat stat;
 };
@@ -69,6 +72,8 @@ struct volume_env {
 	const struct holder_ops *holder_ops; /* NULL: nobody but the core touches files */
 	void *holder_ctx;
 	bool read_only;
+	void (*log)(void *ctx, const char *line); /* damage met, recovery done; NULL: silent */
+	void *log_ctx;
 };
 
 struct format_options {
@@ -80,7 +85,7 @@ struct format_options {
 /*
  * volume_format - write an empty filesystem over the whole of @region.
  *
- * The superblock goes last, so a crash leaves either what was there or the new filesystem.
+ * The superblock goes first and comes last: a crash leaves no filesystem, or the new one.
  * Returns 0, -EINVAL when the region is too small or the label too long, -EIO when it cannot be
  * written, -ENOMEM.
  */
@@ -127,18 +132,9 @@ int volume_usable(const struct volume *vol, bool write);
 /**
  * volume_damaged - record that metadata at @off failed its check; returns -EIO (for
  * `return volume_damaged(...)`). @what is a short phrase, such as "dinode checksum". The first
- * few go to the log through holder_ops, and the superblock asks for a full check.
+ * few go to the log, and the superblock asks for a full check at the next unmount.
  */
 int volume_damaged(struct volume *vol, uint64_t off, const char *what);
-
-/*
- * What has been checked. Metadata in a block is verified once after it was read first; after
- * that only this program changes it. Structures smaller than a block (dinodes) are verified by
- * whoever caches them.
- */
-bool verified_test(const struct volume *vol, uint64_t blk);
-void verified_set(struct volume *vol, uint64_t blk);
-void verified_clear(struct volume *vol, uint64_t blk);
 
 /* Layout of a volume of @nblocks blocks. */
 static inline uint32_t volume_groups(uint64_t nblocks)
@@ -150,6 +146,31 @@ static inline uint32_t volume_groups(uint64_t nblocks)
 static inline uint64_t space_map_blk(uint32_t g)
 {
 	return g ? (uint64_t)g * MAP_BITS : 1;
+}
+
+/**
+ * volume_owns_data - whether [@blk, @blk + @count) can belong to a file: inside the volume, behind
+ * the journal, and without a map in it. What a pointer on the medium must pass before use.
+ */
+static inline bool volume_owns_data(const struct volume *vol, uint64_t blk, uint64_t count)
+{
+	uint64_t nblocks = atomic_load_explicit(&vol->nblocks, memory_order_relaxed);
+
+	return count && blk >= vol->first_data_blk && blk < nblocks && count <= nblocks - blk &&
+	       blk % MAP_BITS && blk % MAP_BITS + count <= MAP_BITS;
+}
+
+/**
+ * volume_is_space - whether the allocator could have given out [@blk, @blk + @count): behind the
+ * journal, inside the volume, and clear of the space map at the beginning of each group. What a
+ * tree points to is checked by this before it is used.
+ */
+static inline bool volume_is_space(const struct volume *vol, uint64_t blk, uint64_t count)
+{
+	uint64_t nblocks = atomic_load(&vol->nblocks);
+
+	return count && blk >= vol->data_blk && blk < nblocks && count <= nblocks - blk &&
+	       blk % MAP_BITS && count <= MAP_BITS - blk % MAP_BITS;
 }
 
 /** super_check - whether @s is a superblock with a right checksum; 0, -EINVAL or -EUCLEAN. */

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
+/*
+ * policy.h - what a locking scheme decides.
+ *
+ * A policy says how page faults, fills of the kernel's page cache and changes of a file's layout
+ * are kept apart: what each locks, by (inode, pos, len); in which order a layout change locks,
+ * invalidates, manipulates and releases; and where new blocks are zeroed. Everything else is
+ * the core's. The policy of a mount is chosen by `-o mmaplock=NAME`; one that is not sound is
+ * refused there and exists to be refuted.
+ *
+ * The core calls, for each kind of visitor:
+ *
+ *	fault		fault_enter → get_blocks → record the grant → fault_exit
+ *	fill, write	fill_enter → copy → fill_exit	(kernel page cache; may be parked)
+ *	layout change	layout_enter → manipulate the extents → layout_exit
+ *
+ * What a sound policy guarantees: between layout_enter and layout_exit no fault and no fill of
+ * the range is under way, nobody holds a copy or mapping of it, and none comes about.
+ */
+#ifndef UDAX_POLICY_H
+#define UDAX_POLICY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct inode;
+struct admission;
+struct layout_change;
+struct sync_site;
+
+/** Where blocks that were allocated or converted become zero. */
+enum zeroing_place {
+	ZERO_IN_GET_BLOCKS, /* before the transaction that publishes them */
+	ZERO_IN_FAULT,	    /* by the fault, afterwards: what history got wrong */
+};
+
+struct udax_policy {
+	const char *name;
+	const char *summary; /* one line */
+	bool sound;
+	enum zeroing_place zeroing;
+
+	/*
+	 * A page fault on [@pos, @pos + @len) of @inode. @write: stores will follow. May wait, but
+	 * for nobody who could wait for a fault.
+	 */
+	void (*fault_enter)(struct inode *inode, uint64_t pos, uint64_t len, bool write,
+			    const struct sync_site *site);
+	void (*fault_exit)(struct inode *inode, uint64_t pos, uint64_t len,
+			   const struct sync_site *site);
+
+	/*
+	 * The kernel reads into, or writes from, its page cache. fill_enter must not wait: 0 when
+	 * admitted, -EINPROGRESS when the admission was parked and will be resumed.
+	 */
+	int (*fill_enter)(struct inode *inode, struct admission *adm);
+	void (*fill_exit)(struct inode *inode, struct admission *adm, int result);
+
+	/*
+	 * A layout change. layout_enter returns 0 with the range (of both inodes, if there are two)
+	 * locked and invalidated, or -errno with nothing held. -EAGAIN: it would have to wait, and
+	 * change->may_wait is false. layout_exit releases everything.
+	 */
+	int (*layout_enter)(struct layout_change *change, const struct sync_site *site);
+	void (*layout_exit)(struct layout_change *change, const struct sync_site *site);
+};
+
+/** policy_find - the policy of that name, or NULL. policy_list - all, ended by NULL. */
+const struct udax_policy *policy_find(const char *name);
+const struct udax_policy *const *policy_list(void);
+
+/** The one that is shipped as the default (src/mmaplock.c). */
+extern const struct udax_policy policy_mmaplock;
+
+#endif
