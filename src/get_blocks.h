@@ -46,6 +46,14 @@ struct mapping {
 int get_blocks(struct tx *tx, struct inode *inode, uint64_t lblk, uint64_t count, unsigned flags,
 	       uint64_t over_pos, uint64_t over_len, struct mapping *ret_map);
 
+/**
+ * put_blocks - the way back: free what stands behind [@lblk, @lblk + @count) of @fork, as much as
+ * @tx has room for. *@ret_done: nothing is left in the range; if not, commit and call again in a
+ * new transaction. @quarantine as alloc_free(). Locks and errors as get_blocks() with GET_CREATE.
+ */
+int put_blocks(struct tx *tx, struct inode *inode, enum fork_id fork, uint64_t lblk, uint64_t count,
+	       bool quarantine, bool *ret_done);
+
 /** get_blocks_room - whether @tx has room for one more creating call on @inode. */
 bool get_blocks_room(struct tx *tx, struct inode *inode);
 

@@ -160,19 +160,6 @@ static inline bool volume_owns_data(const struct volume *vol, uint64_t blk, uint
 	       blk % MAP_BITS && blk % MAP_BITS + count <= MAP_BITS;
 }
 
-/**
- * volume_is_space - whether the allocator could have given out [@blk, @blk + @count): behind the
- * journal, inside the volume, and clear of the space map at the beginning of each group. What a
- * tree points to is checked by this before it is used.
- */
-static inline bool volume_is_space(const struct volume *vol, uint64_t blk, uint64_t count)
-{
-	uint64_t nblocks = atomic_load(&vol->nblocks);
-
-	return count && blk >= vol->data_blk && blk < nblocks && count <= nblocks - blk &&
-	       blk % MAP_BITS && count <= MAP_BITS - blk % MAP_BITS;
-}
-
 /** super_check - whether @s is a superblock with a right checksum; 0, -EINVAL or -EUCLEAN. */
 int super_check(const struct super *s);
 

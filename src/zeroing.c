@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
+/*
+ * zeroing.c - fresh blocks, edges and tails. zeroing.h says when each is used, and why a crash
+ * never shows a byte that should have been zero, nor a zero that should not.
+ */
+#include "zeroing.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "get_blocks.h"
+#include "inode.h"
+#include "journal.h"
+#include "region.h"
+#include "volume.h"
+
+void zero_fresh(struct volume *vol, uint64_t pblk, uint64_t count, uint64_t skip_off,
+		uint64_t skip_len)
+{
+	uint64_t off = pblk << BLOCK_SHIFT, end = (pblk + count) << BLOCK_SHIFT;
+	uint64_t skip_end = skip_off + skip_len;
+
+	if (skip_off >= end || skip_end <= off || !skip_len) {
+		region_zero(vol->region, off, end - off, HERE);
+	} else {
+		if (skip_off > off)
+			region_zero(vol->region, off, skip_off - off, HERE);
+		if (skip_end < end)
+			region_zero(vol->region, skip_end, end - skip_end, HERE);
+	}
+	atomic_fetch_add(&vol->stat.blocks_zeroed, count);
+}
+
+/* The region offset of file byte @pos if it lies in a written block; 0 if not. */
+static int written_off(struct tx *tx, struct inode *inode, uint64_t pos, uint64_t *ret_off)
+{
+	struct mapping map;
+	int err = get_blocks(tx, inode, pos >> BLOCK_SHIFT, 1, 0, 0, 0, &map);
+
+	if (err)
+		return err;
+	*ret_off = map.state == EXTENT_WRITTEN ?
+			   (map.pblk << BLOCK_SHIFT) + pos % BLOCK_BYTES : 0;
+	return 0;
+}
+
+int zero_edge(struct tx *tx, struct inode *inode, uint64_t pos, uint64_t len)
+{
+	uint32_t in_block = (uint32_t)(pos % BLOCK_BYTES);
+	uint64_t off;
+	void *copy;
+	int err;
+
+	assert(len && in_block + len <= BLOCK_BYTES);
+	sync_rw_assert(&inode->ilock, SYNC_EXCL);
+	err = written_off(tx, inode, pos, &off);
+	if (err || !off)
+		return err;
+	err = tx_modify(tx, off - in_block, BLOCK_BYTES, TX_DATA, &copy);
+	if (err)
+		return err;
+	memset((unsigned char *)copy + in_block, 0, len);
+	return 0;
+}
+
+int zero_tail(struct tx *tx, struct inode *inode, uint64_t size)
+{
+	uint32_t in_block = (uint32_t)(size % BLOCK_BYTES);
+	uint64_t off;
+	int err;
+
+	sync_rw_assert(&inode->ilock, SYNC_EXCL);
+	if (!in_block)
+		return 0;
+	err = written_off(tx, inode, size, &off);
+	if (err || !off)
+		return err;
+	region_zero(inode->vol->region, off, BLOCK_BYTES - in_block, HERE);
+	return region_check(inode->vol->region, off, BLOCK_BYTES - in_block);
+}
