@@ -103,7 +103,8 @@ static void file_flush(struct region *r, uint64_t off, size_t len, const struct 
 {
 	struct file_region *f = file_region(r);
 
-	(void)site;
+	/* Another thread may sync these pages for us: let it see what was stored past the caches. */
+	fence_drain(r, site);
 	pthread_mutex_lock(&f->set_lock);
 	add_range(f, (struct dirty_range){
 			     .first = off >> REGION_PAGE_SHIFT,

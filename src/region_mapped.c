@@ -8,10 +8,12 @@
  * reserved space without access rights, into which it grows in place: addresses that were given out
  * stay valid, and no lock is needed between growing and loading.
  *
- * Stores. Both sets use libpmem's copying, which is not instrumented by sanitizers: the medium is
- * shared with other processes and the kernel, who would not be seen anyway. pmem_*: the lines are
- * on their way out of the caches when the call returns, and fence_drain() waits for them.
- * volatile_*: the page cache keeps them, only the order of stores matters.
+ * Stores. pmem_*: the lines are on their way out of the caches when the call returns, and
+ * fence_drain() waits for them. volatile_*: the page cache keeps them, only the order of stores
+ * matters. From 4 KiB on both go past the caches. On tmpfs that takes half the time where the target
+ * is not cached (4 KiB: 350 against 570 ns; 1 MiB: 49 against 91 us) and twice the time where it
+ * is; a volume is much larger than the caches, and its small, hot parts are stored in small pieces,
+ * where a plain store takes 10 ns and one past the caches 110 (AMD EPYC, 64 bytes).
  */
 #include <assert.h>
 #include <errno.h>
@@ -195,7 +197,7 @@ void mapped_release(struct mapped_region *m)
 
 /* ---- stores ------------------------------------------------------------------------------- */
 
-#define NONTEMPORAL_BYTES 4096u /* from here on the copy would only push other data out of caches */
+#define NONTEMPORAL_BYTES 4096u /* see above */
 
 static void *writable(struct region *r, uint64_t off)
 {
@@ -244,14 +246,18 @@ void pmem_flush_range(struct region *r, uint64_t off, size_t len, const struct s
 void volatile_store(struct region *r, uint64_t off, const void *src, size_t len,
 		    const struct sync_site *site)
 {
-	(void)site;
-	pmem_memcpy(writable(r, off), src, len, PMEM_F_MEM_NOFLUSH);
+	if (len >= NONTEMPORAL_BYTES)
+		pmem_store(r, off, src, len, site);
+	else
+		memcpy(writable(r, off), src, len);
 }
 
 void volatile_zero(struct region *r, uint64_t off, size_t len, const struct sync_site *site)
 {
-	(void)site;
-	pmem_memset(writable(r, off), 0, len, PMEM_F_MEM_NOFLUSH);
+	if (len >= NONTEMPORAL_BYTES)
+		pmem_zero(r, off, len, site);
+	else
+		memset(writable(r, off), 0, len);
 }
 
 void volatile_flush(struct region *r, uint64_t off, size_t len, const struct sync_site *site)
