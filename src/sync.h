@@ -155,8 +155,9 @@ void sync_assert_none_held(struct sync *sync, const struct sync_site *site);
  * @name is at most 15 bytes and is what ps and gdb show. All signals are blocked in the new
  * thread but those that a fault raises in the thread itself (SIGBUS, SIGSEGV and their like): the
  * kernel kills a process that blocks one of these and meets it, and a SIGBUS on the region has to
- * become EIO. @fn returns with no lock held. Returns 0 and sets *@ret_thread, which sync_thread_join() waits for and frees, or
- * -EAGAIN when the system has no room for another thread, or -ENOMEM.
+ * become EIO. @fn returns with no lock held. Returns 0 and sets *@ret_thread, which
+ * sync_thread_join() waits for and frees, or -EAGAIN when the system has no room for another
+ * thread, or -ENOMEM.
  */
 int sync_thread_start(struct sync *sync, const char *name, void (*fn)(void *), void *arg,
 		      struct sync_thread **ret_thread);
