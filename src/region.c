@@ -31,6 +31,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -348,9 +349,9 @@ size_t region_bad_ranges(const struct region *r, struct bad_range *ret, size_t n
 }
 
 /*
- * Runs in a signal handler. mmap is not on POSIX's list of what may be called there, but on Linux
- * it is a bare system call. When it fails (no more mappings allowed) the answer is false: to go on
- * would only repeat the fault.
+ * Runs in a signal handler, where POSIX does not list mmap: so it is called as what it is on Linux, a
+ * bare system call, past the C library and whatever sanitizers put around it. When it fails (no more
+ * mappings allowed) the answer is false: to go on would only repeat the fault.
  */
 bool region_sigbus(struct region *r, const void *addr)
 {
@@ -358,17 +359,17 @@ bool region_sigbus(struct region *r, const void *addr)
 	uint64_t off = (uint64_t)((uintptr_t)addr - (uintptr_t)r->base);
 	int prot = r->read_only ? PROT_READ : PROT_READ | PROT_WRITE;
 	int saved_errno = errno;
-	void *page;
+	int flags = MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	long rc;
 
 	if (r->page_bytes == 0 || off >= bytes)
 		return false;
 	off -= off % r->page_bytes;
 	for (uint64_t at = off; at < off + r->page_bytes && at < bytes; at += REGION_PAGE_BYTES)
 		bad_map_set(r->bad, at >> REGION_PAGE_SHIFT);
-	page = mmap((void *)(uintptr_t)(r->base + off), r->page_bytes, prot,
-		    MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	rc = syscall(SYS_mmap, r->base + off, (size_t)r->page_bytes, prot, flags, -1, 0L);
 	errno = saved_errno;
-	return page != MAP_FAILED;
+	return rc != -1;
 }
 
 /* ---- locks between processes --------------------------------------------------------------- */
