@@ -773,10 +773,35 @@ static void threads_that_meet_the_same_damage_all_go_on(void **state)
 
 enum { CHILD_OK = 0, CHILD_WRONG = 1, CHILD_CANNOT_MOUNT = 77 };
 
-/* A mount namespace of its own, so that nothing is left behind whatever happens. */
+static bool write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+/* Who is not root becomes root of a user namespace, in which only this one user exists. */
+static bool become_root_of_a_namespace(void)
+{
+	unsigned uid = getuid(), gid = getgid();
+	char map[32];
+
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNS))
+		return false;
+	snprintf(map, sizeof(map), "0 %u 1", uid);
+	if (!write_text("/proc/self/uid_map", map) || !write_text("/proc/self/setgroups", "deny"))
+		return false;
+	snprintf(map, sizeof(map), "0 %u 1", gid);
+	return write_text("/proc/self/gid_map", map);
+}
+
+/* In a mount namespace of its own, so that nothing is left behind whatever happens. */
 static bool mount_small_tmpfs(const char *dir)
 {
-	if (unshare(CLONE_NEWNS) && unshare(CLONE_NEWUSER | CLONE_NEWNS))
+	if (unshare(CLONE_NEWNS) && !become_root_of_a_namespace())
 		return false;
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		return false;
