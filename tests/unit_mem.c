@@ -211,7 +211,7 @@ static void freeing_an_arena_block_twice_ends_the_program(void **state)
 		struct mem *arena = mem_arena_new(4096);
 		void *ptr = mem_alloc(arena, 64);
 
-		freopen("/dev/null", "w", stderr);
+		close(STDERR_FILENO); /* the message is meant, and would look like a failure */
 		mem_free(arena, ptr);
 		mem_free(arena, ptr);
 		_exit(0);
