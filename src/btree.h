@@ -14,6 +14,7 @@
 #ifndef UDAX_BTREE_H
 #define UDAX_BTREE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "format.h"
@@ -35,6 +36,19 @@ int btree_le(struct tx *tx, struct inode *inode, enum fork_id fork, uint64_t key
 int btree_ge(struct tx *tx, struct inode *inode, enum fork_id fork, uint64_t key,
 	     struct rec *ret_rec);
 
+/* Two neighbours; what is not there is zero. */
+struct rec_pair {
+	bool has_le, has_gt;
+	struct rec le, gt;
+};
+
+/**
+ * btree_around - both sides of @key in one walk: the last record with a key <= @key, and the first
+ * with a larger one. 0 or -EIO.
+ */
+int btree_around(struct tx *tx, struct inode *inode, enum fork_id fork, uint64_t key,
+		 struct rec_pair *ret_pair);
+
 /*
  * Changes. The caller aborts @tx on any error.
  * btree_insert: -EEXIST when the key is there. btree_delete: -ENOENT when it is not.
@@ -46,8 +60,12 @@ int btree_delete(struct tx *tx, struct inode *inode, enum fork_id fork, uint64_t
 int btree_replace(struct tx *tx, struct inode *inode, enum fork_id fork, uint64_t key,
 		  const struct rec *rec);
 
-/** btree_step_blocks - how many blocks one change may touch: what to ask tx_room() for. */
+/**
+ * btree_step_blocks - how many blocks one change may touch: what to ask tx_room() for.
+ * btree_steps_blocks - the same for @steps changes of neighbouring records.
+ */
 unsigned btree_step_blocks(struct tx *tx, struct inode *inode, enum fork_id fork);
+unsigned btree_steps_blocks(struct tx *tx, struct inode *inode, enum fork_id fork, unsigned steps);
 
 /** btree_node_check - whether @node, read from @blk, can be a node: 0 or -EUCLEAN. For fsck too. */
 int btree_node_check(const struct tree_node *node, uint64_t blk);

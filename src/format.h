@@ -165,7 +165,9 @@ static_assert(sizeof(struct log_bits) == 24, "size on the medium");
 /*
  * One kind of B+tree serves extent maps and directory indexes: records of 16 bytes sorted by key.
  * The root is an array of records in the dinode ("fork"); at level 0 they are the contents, at
- * level n their values are blocks of level n - 1.
+ * level n their values are blocks of level n - 1. Below record i of an inner node (or fork) stand
+ * keys from its own key on, all smaller than that of record i + 1. The key of record 0 is always 0:
+ * its child is bounded by what bounds the node.
  *
  * Extent: key = first file block; value = EXTENT_PACK(pblk, count, unwritten).
  * Directory index: key = hash << 32 | position; value = 0.
