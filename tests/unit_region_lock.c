@@ -111,9 +111,36 @@ static int obey(char what, const char *path, struct region **r)
 		return 0;
 	case 'E':
 		return 0;
+	case 'A':
+		return 0;
 	default:
 		return -1;
 	}
+}
+
+static void do_later(char what, struct region *r)
+{
+	switch (what) {
+	case 'U': /* it unmounts, and is ready after a while */
+		sleep_ms(200);
+		break;
+	case 'E': /* it serves for a while, and then unmounts */
+		sleep_ms(150);
+		region_set_serving(r, false);
+		sleep_ms(50);
+		break;
+	case 'A': /* three short mounts, one after the other */
+		for (int i = 0; i < 3; i++) {
+			region_set_serving(r, true);
+			sleep_ms(250);
+			region_set_serving(r, false);
+			sleep_ms(50);
+		}
+		break;
+	default:
+		return;
+	}
+	region_unlock(r);
 }
 
 static void obey_until_told_to_leave(const char *path, int in, int out)
@@ -126,13 +153,7 @@ static void obey_until_told_to_leave(const char *path, int in, int out)
 
 		if (write(out, &rc, sizeof(rc)) != sizeof(rc))
 			break;
-		if (what == 'U' || what == 'E') {
-			sleep_ms(150);
-			if (what == 'E')
-				region_set_serving(r, false);
-			sleep_ms(50);
-			region_unlock(r);
-		}
+		do_later(what, r);
 	}
 	region_close(r);
 }
@@ -303,6 +324,15 @@ static void one_that_has_not_noticed_its_unmount_yet_is_waited_for(void **state)
 	assert_int_equal(region_lock(fx->r, 30000, &pid), 0);
 }
 
+static void the_moment_begins_anew_with_each_mount(void **state)
+{
+	struct fixture *fx = *state;
+	int pid;
+
+	assert_int_equal(tell(fx, "olA"), 0);
+	assert_int_equal(region_lock(fx->r, 30000, &pid), 0);
+}
+
 static void one_that_serves_is_waited_for_only_for_a_moment(void **state)
 {
 	struct fixture *fx = *state;
@@ -412,6 +442,7 @@ int main(void)
 		TEST(exclusion_outlasts_the_closing_of_another_descriptor),
 		TEST(one_that_is_unmounting_is_waited_for),
 		TEST(one_that_has_not_noticed_its_unmount_yet_is_waited_for),
+		TEST(the_moment_begins_anew_with_each_mount),
 		TEST(one_that_serves_is_waited_for_only_for_a_moment),
 		TEST(waiting_for_one_that_does_not_serve_is_bounded),
 		TEST(the_bound_holds_for_one_that_serves_as_well),
