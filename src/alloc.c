@@ -273,8 +273,6 @@ int alloc_release(struct tx *tx, uint64_t blk, uint64_t count)
 	return tx_bits(tx, map, PLANE_QUARANTINED, false, first, (uint32_t)count, false);
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------ */
-
 static uint32_t quarantined_in(const struct map_block *mb)
 {
 	uint32_t n = 0;
@@ -283,6 +281,46 @@ static uint32_t quarantined_in(const struct map_block *mb)
 		n += (uint32_t)__builtin_popcountll(mb->bits[PLANE_QUARANTINED][w]);
 	return n;
 }
+
+/* The next run of quarantined blocks of @map from *@bit on; 0: none. */
+static uint32_t quarantined_run(const struct volume *vol, struct map *map, uint32_t *bit)
+{
+	uint32_t n = 0;
+
+	sync_lock(&map->lock, 0, HERE);
+	while (*bit < map->nbits && !map_test(vol, map, PLANE_QUARANTINED, *bit))
+		(*bit)++;
+	while (*bit + n < map->nbits && map_test(vol, map, PLANE_QUARANTINED, *bit + n))
+		n++;
+	sync_unlock(&map->lock, HERE);
+	return n;
+}
+
+int alloc_release_all(struct volume *vol)
+{
+	for (uint32_t g = 0; g < atomic_load(&vol->ngroups); g++) {
+		struct map *map = group_map(vol, g);
+		uint32_t bit = 0, n;
+
+		/* A damaged map was not loaded. */
+		if (!map->busy ||
+		    !quarantined_in(region_ptr(vol->region, map->blk << BLOCK_SHIFT, BLOCK_BYTES)))
+			continue;
+		for (; (n = quarantined_run(vol, map, &bit)); bit += n) {
+			struct tx *tx;
+			int err = tx_begin(vol, TX_RESERVE, &tx, HERE);
+
+			if (err)
+				return err;
+			err = tx_end(tx, tx_bits(tx, map, PLANE_QUARANTINED, false, bit, n, false));
+			if (err)
+				return err;
+		}
+	}
+	return 0;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------------ */
 
 static void group_space(struct volume *vol, uint32_t g, struct space *ret)
 {

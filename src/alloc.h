@@ -51,6 +51,9 @@ struct space {
 };
 void alloc_space(struct volume *vol, struct space *ret);
 
+/** alloc_release_all - end every quarantine: no client of before is left. 0, -EIO. */
+int alloc_release_all(struct volume *vol);
+
 /** alloc_nfree - blocks that an ordinary allocation could have now. Cheap; a hint, not a promise. */
 uint64_t alloc_nfree(struct volume *vol);
 

@@ -19,6 +19,7 @@
 struct alloc;
 struct holder_ops;
 struct icache;
+struct itable;
 struct journal;
 struct mem;
 struct region;
@@ -58,6 +59,7 @@ struct volume {
 	struct journal *journal;
 	struct alloc *alloc;
 	struct icache *icache;
+	struct itable *itable;
 	struct verified *verified; /* which metadata blocks were checked since mount */
 	void (*log)(void *ctx, const char *line);
 	void *log_ctx;
@@ -80,6 +82,7 @@ struct format_options {
 	uint8_t uuid[16]; /* all zero: made from sync_random() */
 	const char *label;
 	uint32_t lane_blocks, nlanes; /* 0: chosen by size */
+	uint32_t root_uid, root_gid;  /* who owns the root directory */
 };
 
 /*

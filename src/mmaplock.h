@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
+/*
+ * mmaplock.h - the lock that keeps page faults out of every change of a file's layout: shared for
+ * faults, exclusive for truncate (down and up), punch, zero, collapse, insert and exchange, from
+ * the first invalidation to the end of the manipulation.
+ *
+ * Calls are typed by range and carry their source position, so that a policy with finer locks has
+ * the same shape; this one locks the whole inode.
+ */
+#ifndef UDAX_MMAPLOCK_H
+#define UDAX_MMAPLOCK_H
+
+#include <stdint.h>
+
+#include "sync.h"
+
+struct inode;
+
+void mmaplock_shared(struct inode *inode, uint64_t pos, uint64_t len, const struct sync_site *site);
+void mmaplock_unshared(struct inode *inode, uint64_t pos, uint64_t len,
+		       const struct sync_site *site);
+
+/**
+ * mmaplock_excl - exclude I/O (iolock) and faults (mmaplock) of one or two inodes, in inode order.
+ * @other may be NULL. mmaplock_unexcl releases the same.
+ */
+void mmaplock_excl(struct inode *inode, struct inode *other, const struct sync_site *site);
+void mmaplock_unexcl(struct inode *inode, struct inode *other, const struct sync_site *site);
+
+#endif
