@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct dirblock;
 struct inode;
 struct tx;
 
@@ -32,6 +33,12 @@ struct dir_entry {
  */
 int dir_lookup(struct tx *tx, struct inode *dir, const char *name, size_t len,
 	       struct dir_entry *ret_entry);
+
+/**
+ * dir_holds - whether @entry, found before the lock was released and taken again, still stands
+ * where it did, with the same name and inode. Much cheaper than to look it up. 0, -ENOENT, -EIO.
+ */
+int dir_holds(struct tx *tx, struct inode *dir, const struct dir_entry *entry);
 
 /**
  * dir_add - enter @name for @ino. The caller has seen that it is not there. 0, -ENOSPC (also: the
@@ -51,11 +58,23 @@ int dir_change(struct tx *tx, struct inode *dir, const struct dir_entry *entry, 
  */
 int dir_iterate(struct inode *dir, uint64_t pos, struct dir_entry *ret_entry);
 
+/**
+ * dir_next - from @entry, as dir_iterate() or this function filled it in, to the one behind it. The
+ * lock was not released in between, so that no walk over the block is needed. Errors as above.
+ */
+int dir_next(struct inode *dir, struct dir_entry *entry);
+
 /** dir_is_empty - whether no name is in it. */
 bool dir_is_empty(const struct tx *tx, struct inode *dir);
 
 /** dir_forget - free what is remembered in memory about @dir. */
 void dir_forget(struct inode *dir);
+
+/**
+ * dir_block_check - whether @db can be block @lblk of directory @ino: checksum, bounds and order
+ * of its entries, names, counters. 0 or -EUCLEAN. For fsck too.
+ */
+int dir_block_check(const struct dirblock *db, uint64_t ino, uint32_t generation, uint64_t lblk);
 
 /** dir_hash - the hash of a name under the volume's seed, as it stands on the medium. For fsck too. */
 uint32_t dir_hash(uint64_t seed, const char *name, size_t len);

@@ -11,6 +11,7 @@
 #define UDAX_XATTR_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct inode;
@@ -27,8 +28,12 @@ ssize_t xattr_list(struct inode *inode, char *buf, size_t size);
 
 /**
  * xattr_set - @flags: XATTR_CREATE (-EEXIST), XATTR_REPLACE (-ENODATA) or 0. @value NULL removes
- * (-ENODATA). ctime changes. -ENOSPC, -E2BIG (value), -ERANGE (name), -EOPNOTSUPP (namespace),
- * -EPERM (immutable), -EROFS, -EIO, -ENOMEM. Setting an access ACL changes the mode (acl.h).
+ * (-ENODATA). ctime changes. Setting an access ACL changes the mode (acl.h); one that says no more
+ * than the mode is not stored. Removing an ACL that is not there succeeds.
+ *
+ * -ENOSPC, -E2BIG (value), -ERANGE (name), -EOPNOTSUPP (namespace), -EPERM (immutable or
+ * append-only; user. on what is neither file nor directory), -EINVAL (nothing behind the prefix; a
+ * malformed ACL), -EACCES (a default ACL on what is no directory), -EROFS, -EIO, -ENOMEM.
  */
 int xattr_set(struct inode *inode, const char *name, const void *value, size_t size, int flags);
 
@@ -36,5 +41,24 @@ int xattr_set(struct inode *inode, const char *name, const void *value, size_t s
 ssize_t xattr_get_tx(struct tx *tx, struct inode *inode, const char *name, void *buf, size_t size);
 int xattr_set_tx(struct tx *tx, struct inode *inode, const char *name, const void *value,
 		 size_t size, int flags);
+
+/**
+ * xattr_change_tx - set or (@value NULL) remove @n attributes in one rewrite, without asking what
+ * may be set where, and without touching ctime or mode: for those who have asked, and for ACLs.
+ * What is to be removed need not be there. -ENOSPC, -EIO, -ENOMEM, -EFBIG.
+ */
+struct xattr_change {
+	const char *name;
+	const void *value;
+	size_t size;
+};
+int xattr_change_tx(struct tx *tx, struct inode *inode, const struct xattr_change *changes,
+		    unsigned n);
+
+/**
+ * xattr_blob_check - whether the @bytes at @blob can be the attributes of inode @ino: checksum,
+ * bounds, names. 0 or -EUCLEAN. For fsck too.
+ */
+int xattr_blob_check(const void *blob, uint32_t bytes, uint64_t ino);
 
 #endif
