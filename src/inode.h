@@ -41,7 +41,7 @@ struct inode {
 	mode_t type;  /* S_IFMT bits; never change */
 	uint64_t off; /* of the dinode, in the region */
 	struct sync_rwlock iolock, mmaplock, ilock;
-	struct holder *holder; /* gate, mode, admissions (holder.h); NULL until first needed */
+	struct holder *_Atomic holder; /* gate, mode, admissions (holder.h); NULL until needed */
 	struct dir_hints *dir; /* where a directory has room (dir.c); NULL until first needed */
 
 	/* Under the icache lock. */
