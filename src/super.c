@@ -164,8 +164,12 @@ int volume_format(struct region *region, struct sync *sync, struct mem *mem,
 	region_drain(region, HERE);
 	region_zero(region, (uint64_t)JOURNAL_BLK << BLOCK_SHIFT,
 		    (first - JOURNAL_BLK) << BLOCK_SHIFT, HERE);
-	for (uint32_t g = 0; g < volume_groups(nblocks); g++)
+	for (uint32_t g = 0; g < volume_groups(nblocks); g++) {
 		write_space_map(region, g, g ? 1 : first + table_blocks);
+		/* At once: each page that is refused costs a mapping, of which there are 65,530. */
+		if (region_check(region, space_map_blk(g) << BLOCK_SHIFT, BLOCK_BYTES))
+			return -EIO;
+	}
 	sync_random(sync, &generation, sizeof(generation));
 	itable_format(region, first, table_blocks, &s, generation, options->root_uid,
 		      options->root_gid);
