@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
+/*
+ * udax/ioctl.h - what a udaxfs mount understands through ioctl(2), beside what every filesystem
+ * does (FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR,
+ * FS_IOC_GETVERSION of linux/fs.h, and XFS_IOC_GOINGDOWN, below).
+ *
+ * Calls about the volume work on any file or directory that was opened on the mount. A file
+ * that is on something else answers with ENOTTY (or EINVAL, EOPNOTSUPP: some filesystems do):
+ * UDAX_IOC_INFO is the way to find out.
+ *
+ * Rules for all calls:
+ *   - Members have fixed widths and no padding; the same program works with 32 and 64 bits.
+ *   - `version` is set by the caller to UDAX_IOC_VERSION; another one is refused with EINVAL. The
+ *     size of a structure is part of the request's number, so one that grows gets a new number.
+ *   - Members named `reserved` are zero, in both directions; anything else is EINVAL.
+ *   - Bytes unless a name says blocks (of 4096 bytes) or ns. Strings end with NUL.
+ *   - No payload reaches 16 KiB, which is what a FUSE ioctl can carry. It cannot carry a
+ *     descriptor either: a second file is named by a token (UDAX_IOC_TOKEN).
+ *   - EINTR: interrupted. EIO: damage on the medium, or the volume was shut down.
+ *
+ * "The owner of the mount" is the user that the daemon runs as.
+ */
+#ifndef UDAX_IOCTL_H
+#define UDAX_IOCTL_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define UDAX_IOC_MAGIC 0xda
+#define UDAX_IOC_VERSION 1
+
+/* ---- facts ------------------------------------------------------------------------------------ */
+
+enum udax_ioc_durability {
+	UDAX_DURABILITY_PMEM = 0,     /* survives power loss once flushed from the CPU's caches */
+	UDAX_DURABILITY_FILE = 1,     /* survives power loss; each operation ends with an msync */
+	UDAX_DURABILITY_VOLATILE = 2, /* survives the daemon, not the machine */
+};
+
+enum udax_ioc_info_flags {
+	UDAX_INFO_READ_ONLY = 1,
+	UDAX_INFO_SHUT_DOWN = 2, /* every operation gives EIO until the next mount */
+	UDAX_INFO_DAMAGED = 4,	 /* damage was met: run fsck.udaxfs */
+	UDAX_INFO_LOCKDEP = 8,	 /* mounted with -o lockdep */
+	UDAX_INFO_LOCKSTAT = 16, /* lock statistics are being taken */
+};
+
+struct udax_ioc_info {
+	__u32 version;	  /* in */
+	__u32 flags;	  /* enum udax_ioc_info_flags */
+	__u32 durability; /* enum udax_ioc_durability */
+	__u32 format_version;
+	__u32 block_bytes;
+	__u32 granule_bytes;		   /* smallest piece that can be mapped directly */
+	__u32 pid;			   /* of the daemon, in its own namespace */
+	__u32 uid;			   /* of the daemon: the owner of the mount */
+	__u64 size_bytes;		   /* of the volume */
+	__u64 region_bytes;		   /* of what it stands on: larger when it can grow */
+	__u64 compat, ro_compat, incompat; /* feature flags */
+	__u64 created_ns, mounted_ns;	   /* since the epoch */
+	__u32 mount_count;
+	__u32 lockdep_reports; /* given since mount */
+	__u8 uuid[16];
+	char label[64];
+	char policy[32]; /* the one that -o mmaplock= names */
+	char program_version[32];
+	char region[1024]; /* its path; cut off when it is longer */
+};
+
+/** Facts about the mount. Anybody may ask, also after a shutdown. */
+#define UDAX_IOC_INFO _IOWR(UDAX_IOC_MAGIC, 1, struct udax_ioc_info)
+
+struct udax_ioc_space {
+	__u32 version; /* in */
+	__u32 reserved;
+	__u64 total_bytes;
+	__u64 free_bytes;	 /* nobody has them; reserve_bytes of these are kept back */
+	__u64 reserve_bytes;	 /* for operations that free space */
+	__u64 quarantined_bytes; /* freed, but a client that does not answer may map them */
+	__u64 free_huge_bytes;	 /* free in whole aligned pieces of 2 MiB */
+	__u64 inodes;		 /* that have a place on the medium; it grows as needed */
+	__u64 inodes_free;
+};
+
+/** How much room there is. Anybody may ask. EIO. */
+#define UDAX_IOC_SPACE _IOWR(UDAX_IOC_MAGIC, 2, struct udax_ioc_space)
+
+/* ---- counters --------------------------------------------------------------------------------- */
+
+#define UDAX_STAT_ENTRIES 64
+
+struct udax_ioc_stat {
+	__u32 version; /* in */
+	__u32 first;   /* in: number of the first counter wanted */
+	__u32 total;   /* how many there are */
+	__u32 count;   /* how many follow */
+	struct {
+		char name[40]; /* ends in _bytes or _ns where it does not count things */
+		__u64 value;
+	} entries[UDAX_STAT_ENTRIES];
+};
+
+/**
+ * Counters since mount, in pages: ask again with first + count until that is total. The set of
+ * names may grow with any version; none changes its meaning. Anybody may ask.
+ */
+#define UDAX_IOC_STAT _IOWR(UDAX_IOC_MAGIC, 3, struct udax_ioc_stat)
+
+#define UDAX_LOCKSTAT_SITES 4
+
+struct udax_ioc_lockstat {
+	__u32 version; /* in */
+	__u32 index;   /* in: which class of locks, from 0, in lock order */
+	__u32 total;   /* how many there are */
+	__u32 enabled; /* whether statistics are being taken */
+	char name[32];
+	__u64 contentions;
+	__u64 wait_min_ns, wait_max_ns, wait_total_ns;
+	__u64 acquisitions;
+	__u64 hold_min_ns, hold_max_ns, hold_total_ns;
+	struct {
+		char site[56]; /* "src/file.c:123", where it had to wait; empty: unused */
+		__u64 count;
+	} sites[UDAX_LOCKSTAT_SITES];
+};
+
+/** Statistics of one class of locks. Anybody may ask. EINVAL: index is not below total. */
+#define UDAX_IOC_LOCKSTAT _IOWR(UDAX_IOC_MAGIC, 4, struct udax_ioc_lockstat)
+
+enum udax_ioc_lockstat_control_flags {
+	UDAX_LOCKSTAT_ON = 1,
+	UDAX_LOCKSTAT_OFF = 2,
+	UDAX_LOCKSTAT_RESET = 4, /* begin again at zero; with ON or OFF or alone */
+};
+
+struct udax_ioc_lockstat_control {
+	__u32 version;
+	__u32 flags; /* enum udax_ioc_lockstat_control_flags, at least one */
+};
+
+/** Switch lock statistics. For the owner of the mount and root: EPERM. EINVAL: ON and OFF. */
+#define UDAX_IOC_LOCKSTAT_CONTROL _IOW(UDAX_IOC_MAGIC, 5, struct udax_ioc_lockstat_control)
+
+/* ---- who holds what --------------------------------------------------------------------------- */
+
+enum udax_ioc_mode {
+	UDAX_MODE_NONE = 0,	/* not open */
+	UDAX_MODE_CACHED = 1,	/* the first open was an ordinary one */
+	UDAX_MODE_UNCACHED = 2, /* the first open was with O_DIRECT */
+};
+
+struct udax_ioc_holder {
+	__u64 ino;
+	__u32 mode;		 /* enum udax_ioc_mode */
+	__u32 handles;		 /* open files, including those that only a mapping keeps */
+	__u32 writers;		 /* of these, open for writing */
+	__u32 attached;		 /* clients that map it directly */
+	__u32 gates;		 /* layout changes under way */
+	__u32 admitted;		 /* requests of the kernel's page cache under way */
+	__u64 layout_generation; /* rises with each layout change */
+};
+
+#define UDAX_HOLDERS_ENTRIES 128
+
+struct udax_ioc_holders {
+	__u32 version; /* in */
+	__u32 count;
+	__u64 ino;  /* in: this file, or with all: files with this number or a larger one */
+	__u32 all;  /* in: 1 for every file that is open, 0 for the one named by ino */
+	__u32 more; /* with all: ask again with the last entry's ino + 1 */
+	struct udax_ioc_holder entries[UDAX_HOLDERS_ENTRIES]; /* by rising ino */
+};
+
+/**
+ * Who has files open, and in which mode. For one file: its owner, the owner of the mount, and
+ * root; for all: only the last two. EPERM. ENOENT: no such inode. Handles count every
+ * descriptor's open file, also the caller's own.
+ */
+#define UDAX_IOC_HOLDERS _IOWR(UDAX_IOC_MAGIC, 6, struct udax_ioc_holders)
+
+/* ---- the layout of a file ---------------------------------------------------------------------- */
+
+enum udax_ioc_extent_state {
+	UDAX_EXTENT_UNWRITTEN = 1, /* allocated, reads as zeroes */
+	UDAX_EXTENT_WRITTEN = 2,
+};
+
+struct udax_ioc_extent {
+	__u64 lblk;  /* first block in the file */
+	__u64 pblk;  /* first block in the region */
+	__u64 count; /* blocks */
+	__u32 state; /* enum udax_ioc_extent_state */
+	__u32 reserved;
+};
+
+#define UDAX_MAP_EXTENTS 256
+
+struct udax_ioc_map {
+	__u32 version;	 /* in */
+	__u32 count;	 /* extents that follow; what lies between them is a hole */
+	__u64 start_blk; /* in: from the extent on that holds this block of the file or lies behind */
+	__u64 size_bytes; /* of the file */
+	__u32 more;	  /* 1: ask again from the end of the last extent */
+	__u32 reserved;
+	struct udax_ioc_extent extents[UDAX_MAP_EXTENTS];
+};
+
+/**
+ * Where the file's blocks are, on a descriptor open for reading. Several calls see the file at
+ * several moments. Files and directories; others: ENOTTY.
+ */
+#define UDAX_IOC_MAP _IOWR(UDAX_IOC_MAGIC, 7, struct udax_ioc_map)
+
+struct udax_ioc_range {
+	__u32 version;
+	__u32 reserved;
+	__u64 pos, len; /* multiples of 4096 */
+};
+
+/**
+ * UDAX_IOC_COLLAPSE - take [pos, pos + len) out of the file: what follows moves down.
+ * UDAX_IOC_INSERT - put a hole of len bytes in at pos: what follows moves up.
+ *
+ * As fallocate(2) with FALLOC_FL_COLLAPSE_RANGE and FALLOC_FL_INSERT_RANGE, which the kernel does
+ * not pass on to a FUSE filesystem. Durable, and wholly done or not at all, also after a crash.
+ *
+ * EBADF: not open for writing. EBUSY: the file is in cached mode (somebody has it open without
+ * O_DIRECT; UDAX_IOC_HOLDERS). EINVAL: not multiples, or not inside the file: a collapse must
+ * end, an insert begin, before the end of the file. EFBIG, ENOSPC, EPERM (immutable or
+ * append-only), EROFS, EIO, EISDIR.
+ */
+#define UDAX_IOC_COLLAPSE _IOW(UDAX_IOC_MAGIC, 8, struct udax_ioc_range)
+#define UDAX_IOC_INSERT _IOW(UDAX_IOC_MAGIC, 9, struct udax_ioc_range)
+
+/* ---- naming a second file ---------------------------------------------------------------------- */
+
+#define UDAX_TOKEN_BYTES 16
+
+struct udax_ioc_token {
+	__u32 version;	   /* in */
+	__u32 lifetime_ms; /* after which it is worth nothing */
+	__u8 token[UDAX_TOKEN_BYTES];
+};
+
+/**
+ * A token that names the file of this descriptor, once and for a short time: whoever shows it is
+ * trusted as if he held the descriptor. EBADF: not open for writing. EISDIR. EAGAIN: too many
+ * tokens are out; try again after a while.
+ */
+#define UDAX_IOC_TOKEN _IOWR(UDAX_IOC_MAGIC, 10, struct udax_ioc_token)
+
+struct udax_ioc_exchange {
+	__u32 version;
+	__u32 reserved;
+	__u64 pos, len;		      /* in this file */
+	__u64 other_pos;	      /* in the other one */
+	__u8 token[UDAX_TOKEN_BYTES]; /* of the other one */
+};
+
+/**
+ * Swap the blocks of two ranges of two files: nothing is copied. Positions are multiples of 4096,
+ * and so is the length unless both ranges end where their files do. Durable, and wholly done or
+ * not at all.
+ *
+ * The token is used up, whatever the result. EKEYREJECTED: it is unknown, was used, or is too
+ * old. Otherwise as UDAX_IOC_COLLAPSE, for both files; EINVAL also for a file and itself.
+ */
+#define UDAX_IOC_EXCHANGE _IOW(UDAX_IOC_MAGIC, 11, struct udax_ioc_exchange)
+
+/* ---- the volume -------------------------------------------------------------------------------- */
+
+struct udax_ioc_grow {
+	__u32 version; /* in */
+	__u32 reserved;
+	__u64 old_bytes, new_bytes;
+};
+
+/**
+ * Use what the region's file has grown to. For the owner of the mount and root: EPERM. Nothing to
+ * grow into is no error: new_bytes is old_bytes then. EOPNOTSUPP: this kind of region cannot
+ * grow while it is mounted. EROFS, ENOMEM, EIO.
+ */
+#define UDAX_IOC_GROW _IOWR(UDAX_IOC_MAGIC, 12, struct udax_ioc_grow)
+
+/**
+ * Shut the volume down as if power had gone: every later operation gives EIO, nothing more is
+ * written, and the next mount recovers. The number is XFS's XFS_IOC_GOINGDOWN, so that xfstests'
+ * godown works. By the direction in that number the kernel passes no argument on to a FUSE
+ * filesystem: it always acts as XFS_FSOP_GOING_FLAGS_NOLOGFLUSH. For the owner of the mount and
+ * root: EPERM.
+ */
+#define UDAX_IOC_SHUTDOWN _IOR('X', 125, __u32)
+
+#endif
