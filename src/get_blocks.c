@@ -167,7 +167,8 @@ int put_blocks(struct tx *tx, struct inode *inode, enum fork_id fork, uint64_t l
 	while (tx_room(tx, extent_step_blocks(tx, inode, fork) + 2)) {
 		struct extent ext;
 		uint64_t first, n;
-		int err = extent_next(tx, inode, fork, lblk, &ext);
+		/* An empty range may lie inside an extent. */
+		int err = lblk < end ? extent_next(tx, inode, fork, lblk, &ext) : -ENOENT;
 
 		if (err == -ENOENT || (!err && ext.lblk >= end)) {
 			*ret_done = true;

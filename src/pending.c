@@ -60,7 +60,8 @@ static int step_unwrite(struct tx *tx, struct inode *inode, struct dinode *di, b
 		struct extent ext;
 		uint64_t first, stop;
 
-		err = extent_next(tx, inode, FORK_DATA, lblk, &ext);
+		/* An extent that goes on behind the range is still found at its end. */
+		err = lblk < end ? extent_next(tx, inode, FORK_DATA, lblk, &ext) : -ENOENT;
 		if (err == -ENOENT || (!err && ext.lblk >= end)) {
 			*done = true;
 			return 0;
