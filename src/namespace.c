@@ -779,10 +779,9 @@ static int rename_check_found(const struct renaming *r)
 		return -ENOENT;
 	if (r->src == r->new_dir || r->src == r->old_dir)
 		return -EINVAL;
-	/* The directory that the old name is in, or one above it: not empty. */
-	if (r->dst == r->old_dir || r->dst == r->new_dir)
-		return r->flags & RENAME_EXCHANGE ? -EINVAL : -ENOTEMPTY;
-	return 0;
+	if ((r->flags & RENAME_EXCHANGE) && (r->dst == r->old_dir || r->dst == r->new_dir))
+		return -EINVAL;
+	return 0; /* without exchange it is not empty, and stays for that reason */
 }
 
 static int rename_found(const struct renaming *r)
