@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause
+# shellcheck shell=bash
+#
+# Completion of udaxfs, mkfs.udaxfs, fsck.udaxfs and udaxctl. Options and verbs are read from
+# each program's --help, so this file cannot be wrong about them.
+
+# _udaxfs_help PROGRAM [VERB] - the long and short options in its help.
+_udaxfs_help() {
+	"$@" --help 2>/dev/null | grep -oE -- '(^|[[:space:],\[|])-(-[a-z][a-z-]*|[a-zA-Z])\b' |
+		grep -oE -- '-.*'
+}
+
+_udaxfs() {
+	local program=$1 word=$2 previous=$3 help=("$1") words=()
+
+	compopt -o filenames
+	if [[ $program == *udaxctl ]]; then
+		if [ "$COMP_CWORD" = 1 ]; then
+			mapfile -t words < <("$program" --help 2>/dev/null |
+				sed -nE 's/^  ([a-z][a-z-]+) .*/\1/p')
+		else
+			help+=("${COMP_WORDS[1]}")
+		fi
+	elif [[ $previous == -o ]]; then
+		words=(allow_other default_permissions lockdep assume_pmem mmaplock= ro rw
+			noatime nodev nosuid)
+	fi
+	if [[ $word == -* ]]; then
+		mapfile -t words < <(_udaxfs_help "${help[@]}")
+	fi
+
+	mapfile -t COMPREPLY < <(compgen -W "${words[*]}" -- "$word")
+	if [ ${#words[@]} = 0 ]; then
+		mapfile -t COMPREPLY < <(compgen -f -- "$word")
+	fi
+}
+
+complete -F _udaxfs udaxfs mkfs.udaxfs fsck.udaxfs udaxctl
