@@ -182,11 +182,14 @@ struct sync_class_stat {
 };
 
 /**
- * sync_stat_enable - start or stop timing locks; off by default.
+ * sync_stat_enable - start or stop timing locks; off by default. sync_stat_enabled - which it is.
+ * sync_stat_reset - begin again at zero. What other threads add meanwhile may be lost.
  * sync_stat_read - copy the statistics of @class to *@ret. Figures of several threads are summed
  * without stopping them.
  */
 void sync_stat_enable(struct sync *sync, bool on);
+bool sync_stat_enabled(const struct sync *sync);
+void sync_stat_reset(struct sync *sync);
 void sync_stat_read(struct sync *sync, enum lock_class class, struct sync_class_stat *ret);
 
 /*

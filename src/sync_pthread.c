@@ -279,6 +279,42 @@ void sync_stat_enable(struct sync *sync, bool on)
 	atomic_fetch_or(&sync->watch, WATCH_STAT);
 }
 
+bool sync_stat_enabled(const struct sync *sync)
+{
+	return atomic_load_explicit(&sync->watch, memory_order_relaxed) & WATCH_STAT;
+}
+
+static void stat_clear_class(struct shard_class *s)
+{
+	s->contentions = 0;
+	s->wait_min_ns = UINT64_MAX;
+	s->wait_max_ns = 0;
+	s->wait_total_ns = 0;
+	s->acquisitions = 0;
+	s->hold_min_ns = UINT64_MAX;
+	s->hold_max_ns = 0;
+	s->hold_total_ns = 0;
+}
+
+static void stat_clear(struct sync *sync)
+{
+	for (int class = 0; class < LOCK_NR_CLASSES; class++) {
+		for (int i = 0; i < NR_SHARDS; i++)
+			stat_clear_class(&sync->shards[i][class]);
+		for (int i = 0; i < SYNC_NR_CONTENTION_SITES; i++) {
+			sync->waiters[class][i].count = 0;
+			sync->waiters[class][i].site = NULL;
+		}
+	}
+}
+
+void sync_stat_reset(struct sync *sync)
+{
+	/* Holds that began before do not count: see stat_released(). */
+	atomic_store(&sync->epoch_ns, sync_now_ns(sync));
+	stat_clear(sync);
+}
+
 static void stat_add_shard(const struct shard_class *s, struct sync_class_stat *sum)
 {
 	uint64_t wait_min_ns = s->wait_min_ns, hold_min_ns = s->hold_min_ns;
@@ -824,12 +860,7 @@ struct sync *sync_pthread_new(const struct sync_options *options)
 	if (!sync)
 		return NULL;
 	memset(sync, 0, sizeof(*sync));
-	for (int i = 0; i < NR_SHARDS; i++) {
-		for (int c = 0; c < LOCK_NR_CLASSES; c++) {
-			sync->shards[i][c].wait_min_ns = UINT64_MAX;
-			sync->shards[i][c].hold_min_ns = UINT64_MAX;
-		}
-	}
+	stat_clear(sync);
 	if (!options || !options->lockdep)
 		return sync;
 

@@ -836,6 +836,33 @@ static void statistics_are_off_until_enabled_and_after(void **state)
 	world_delete(w);
 }
 
+static void resetting_statistics_begins_again_at_zero(void **state)
+{
+	struct world *w = world_new(false);
+	struct sync_class_stat stat;
+
+	(void)state;
+	assert_false(sync_stat_enabled(w->sync));
+	sync_stat_enable(w->sync, true);
+	assert_true(sync_stat_enabled(w->sync));
+	contend(w, LOCK_HOLDER);
+	sync_lock(&w->mutex, 0, HERE);
+	sync_stat_reset(w->sync);
+	sync_unlock(&w->mutex, HERE); /* this hold began before */
+	sync_stat_read(w->sync, LOCK_HOLDER, &stat);
+	assert_int_equal(stat.acquisitions + stat.contentions, 0);
+	assert_int_equal(stat.wait_min_ns + stat.wait_max_ns + stat.wait_total_ns, 0);
+	assert_int_equal(stat.hold_min_ns + stat.hold_max_ns + stat.hold_total_ns, 0);
+	assert_null(stat.waiters[0].site);
+	assert_true(sync_stat_enabled(w->sync));
+
+	count_up(w);
+	sync_stat_read(w->sync, LOCK_HOLDER, &stat);
+	assert_int_equal(stat.acquisitions, 5000);
+	assert_true(stat.hold_max_ns >= stat.hold_min_ns);
+	world_delete(w);
+}
+
 static void a_hold_that_began_unwatched_is_not_timed(void **state)
 {
 	struct world *w = world_new(false);
@@ -997,6 +1024,7 @@ int main(void)
 		cmocka_unit_test(without_lockdep_there_is_no_checker_and_no_report),
 		cmocka_unit_test(statistics_count_contentions_and_name_the_site),
 		cmocka_unit_test(statistics_are_off_until_enabled_and_after),
+		cmocka_unit_test(resetting_statistics_begins_again_at_zero),
 		cmocka_unit_test(a_hold_that_began_unwatched_is_not_timed),
 		cmocka_unit_test(a_sleep_is_not_time_held),
 		cmocka_unit_test(statistics_of_several_threads_are_summed),
