@@ -33,10 +33,12 @@ struct bed {
 };
 
 /**
- * bed_new - a volume of @bytes; @lockdep costs time. bed_delete drops it as kill -9 would, so that
- * the file's forks need not make sense, and fails the test if lockdep has reported anything.
+ * bed_new - a volume of @bytes; @lockdep costs time. bed_new_on - the same on @region, which
+ * bed_delete() closes. That one drops the volume as kill -9 would, so that the file's forks need not
+ * make sense, and fails the test if lockdep has reported anything.
  */
 struct bed *bed_new(uint64_t bytes, bool lockdep);
+struct bed *bed_new_on(struct region *region, bool lockdep);
 void bed_delete(struct bed *bed);
 
 /** bed_remount - drop the volume and mount it again: nothing is cached or verified. */

@@ -36,6 +36,11 @@ static void bed_mount(struct bed *bed)
 
 struct bed *bed_new(uint64_t bytes, bool lockdep)
 {
+	return bed_new_on(region_record_new(NULL, bytes, BLOCK_BYTES), lockdep);
+}
+
+struct bed *bed_new_on(struct region *region, bool lockdep)
+{
 	struct bed *bed = calloc(1, sizeof(*bed));
 	struct sync_options sync_options = { lockdep, on_lock_report, bed };
 	struct format_options options = { .label = "bed" };
@@ -43,7 +48,7 @@ struct bed *bed_new(uint64_t bytes, bool lockdep)
 
 	assert_non_null(bed);
 	bed->sync = sync_pthread_new(&sync_options);
-	bed->region = region_record_new(NULL, bytes, BLOCK_BYTES);
+	bed->region = region;
 	assert_non_null(bed->sync);
 	assert_non_null(bed->region);
 	assert_int_equal(volume_format(bed->region, bed->sync, mem_heap(), &options), 0);
