@@ -298,12 +298,12 @@ static void stat_clear_class(struct shard_class *s)
 
 static void stat_clear(struct sync *sync)
 {
-	for (int class = 0; class < LOCK_NR_CLASSES; class++) {
+	for (int c = 0; c < LOCK_NR_CLASSES; c++) {
 		for (int i = 0; i < NR_SHARDS; i++)
-			stat_clear_class(&sync->shards[i][class]);
+			stat_clear_class(&sync->shards[i][c]);
 		for (int i = 0; i < SYNC_NR_CONTENTION_SITES; i++) {
-			sync->waiters[class][i].count = 0;
-			sync->waiters[class][i].site = NULL;
+			sync->waiters[c][i].count = 0;
+			sync->waiters[c][i].site = NULL;
 		}
 	}
 }
