@@ -103,6 +103,16 @@ static inline void tree_remount(struct tree *tree)
 	tree_mount(tree);
 }
 
+/* The same, with one inode's reference renewed. */
+static inline void tree_remount_keeping(struct tree *tree, struct inode **inode)
+{
+	uint64_t ino = (*inode)->ino;
+
+	inode_put(*inode);
+	tree_remount(tree);
+	assert_int_equal(inode_get(tree->vol, ino, inode), 0);
+}
+
 static inline void tree_delete(struct tree *tree)
 {
 	tree_unmount(tree);
