@@ -277,8 +277,8 @@ struct udax_ioc_grow {
 
 /**
  * Use what the region's file has grown to. For the owner of the mount and root: EPERM. Nothing to
- * grow into is no error: new_bytes is old_bytes then. EOPNOTSUPP: this kind of region cannot
- * grow while it is mounted. EROFS, ENOMEM, EIO.
+ * grow into is no error: new_bytes is old_bytes then. EROFS; ENOMEM, also when the address space
+ * behind the region is used up (mount it anew); EIO.
  */
 #define UDAX_IOC_GROW _IOWR(UDAX_IOC_MAGIC, 12, struct udax_ioc_grow)
 
