@@ -6,7 +6,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +14,6 @@
 #include <unistd.h>
 
 static const char *program = "udaxfs";
-static struct region *contained; /* read by the signal handler */
 
 void cli_program(const char *name)
 {
@@ -120,25 +118,6 @@ const char *cli_process(int pid, char buf[CLI_PROCESS_LEN])
 	else
 		snprintf(buf, CLI_PROCESS_LEN, "process %d", pid);
 	return buf;
-}
-
-/* ---- SIGBUS ----------------------------------------------------------------------------------- */
-
-static void on_sigbus(int sig, siginfo_t *info, void *context)
-{
-	(void)context;
-	if (contained && region_sigbus(contained, info->si_addr))
-		return;
-	signal(sig, SIG_DFL); /* the access is repeated, and ends the program */
-}
-
-void cli_contain_sigbus(struct region *region)
-{
-	struct sigaction action = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO };
-
-	contained = region;
-	sigemptyset(&action.sa_mask);
-	sigaction(SIGBUS, &action, NULL);
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------- */

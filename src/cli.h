@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
 /*
- * cli.h - what the command line programs share: sizes in and out, words for facts, JSON, and a
- * SIGBUS that becomes an error message.
+ * cli.h - what the command line programs share: sizes in and out, words for facts, JSON.
  *
  * Nothing here is part of the core or of the daemon. Programs are single-threaded.
  */
@@ -42,12 +41,6 @@ const char *cli_durability(enum durability domain);
 /** cli_process - "process 12 (udaxfs)" for a pid; "another process" for 0. */
 #define CLI_PROCESS_LEN 64
 const char *cli_process(int pid, char buf[CLI_PROCESS_LEN]);
-
-/**
- * cli_contain_sigbus - from now on a SIGBUS in @region is contained, and region_check() tells of
- * it; another one ends the program as usual. NULL: none is.
- */
-void cli_contain_sigbus(struct region *region);
 
 /** cli_json - a new object with schema_version in it. Running out of memory ends the program. */
 json_t *cli_json(void);

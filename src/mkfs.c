@@ -22,6 +22,7 @@
 #include "format.h"
 #include "mem.h"
 #include "region.h"
+#include "sigbus.h"
 #include "signature.h"
 #include "sync.h"
 #include "volume.h"
@@ -275,7 +276,7 @@ static int open_region(struct job *job)
 			     sizeof(err));
 	if (result)
 		return cli_error("%s", err);
-	cli_contain_sigbus(job->region);
+	sigbus_contain(job->region);
 	result = region_lock(job->region, LOCK_WAIT_MS, &pid);
 	if (result == -EBUSY)
 		return cli_error("%s is in use by %s: it is mounted or being checked; not even "
@@ -454,7 +455,7 @@ int main(int argc, char **argv)
 		undo(&job);
 	else
 		failed = report(&job);
-	cli_contain_sigbus(NULL);
+	sigbus_contain(NULL);
 	region_close(job.region);
 	sync_delete(job.sync);
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
