@@ -435,6 +435,88 @@ static void inserting_downwards_leaves_nodes_at_least_half_full(void **state)
 	bed_delete(bed);
 }
 
+/* Were it taken for appending, each of these would begin a node of its own. */
+static void inserting_downwards_in_a_gap_leaves_nodes_at_least_half_full(void **state)
+{
+	struct bed *bed = bed_new(2 << 20, true);
+	struct walk w = { 0 };
+
+	(void)state;
+	for (uint64_t key = 0; key < 2 * NODE_RECS; key++)
+		insert_one(bed, FORK_INDEX, key < NODE_RECS ? key : 100000 + key, key);
+	for (uint64_t key = 100000; key > 100000 - 10 * NODE_RECS; key--)
+		insert_one(bed, FORK_INDEX, key, key);
+	walk_tree(&w, bed, FORK_INDEX);
+	assert_int_equal(w.nrecs, 12 * NODE_RECS);
+	assert_true(w.leaves <= 24);
+	free(w.recs);
+	bed_delete(bed);
+}
+
+#define TALL 200000u
+
+/* Delete what @goes says, from the end. */
+static void thin_out(struct bed *bed, bool (*goes)(uint64_t key))
+{
+	for (uint64_t key = TALL; key > 0;) {
+		bed_begin(bed, 0);
+		for (;
+		     key > 0 && tx_room(bed->tx, btree_step_blocks(bed->tx, bed->inode, FORK_DATA));
+		     key--)
+			if (goes(key - 1))
+				assert_int_equal(
+					btree_delete(bed->tx, bed->inode, FORK_DATA, key - 1), 0);
+		assert_int_equal(bed_end(bed, 0), 0);
+	}
+}
+
+static bool not_a_sixteenth(uint64_t key)
+{
+	return key % 16 != 0;
+}
+
+static bool a_sixteenth_in_the_middle(uint64_t key)
+{
+	return key % 16 == 0 && key > TALL / 10 && key < TALL - TALL / 10;
+}
+
+static void inner_nodes_merge_too_and_lead_to_every_record(void **state)
+{
+	struct bed *bed = bed_new(16 << 20, false);
+	struct walk w = { 0 };
+	unsigned nodes;
+
+	(void)state;
+	/* From both ends of each thousand, so that there are splits of either kind. */
+	for (uint64_t i = 0; i < TALL;) {
+		bed_begin(bed, 0);
+		for (unsigned n = 0; n < 500 && tx_room(bed->tx, 12); n++, i++) {
+			uint64_t key = i % 2 ? i : i - i % 1000 + 998 - i % 1000;
+			struct rec rec = { key, i };
+
+			assert_int_equal(btree_insert(bed->tx, bed->inode, FORK_DATA, &rec), 0);
+		}
+		assert_int_equal(bed_end(bed, 0), 0);
+	}
+	walk_tree(&w, bed, FORK_DATA);
+	assert_int_equal(w.nrecs, TALL);
+	nodes = w.nodes;
+	assert_true(nodes - w.leaves >= 4);
+
+	thin_out(bed, not_a_sixteenth);
+	walk_tree(&w, bed, FORK_DATA);
+	assert_int_equal(w.nrecs, TALL / 16);
+	for (size_t i = 0; i < w.nrecs; i++)
+		assert_int_equal(w.recs[i].key, 16 * i);
+	assert_true(w.nodes < nodes / 4);
+
+	thin_out(bed, a_sixteenth_in_the_middle);
+	walk_tree(&w, bed, FORK_DATA);
+	assert_int_equal(w.nrecs, 2 * (TALL / 160) + 1);
+	free(w.recs);
+	bed_delete(bed);
+}
+
 /* A million records, in random order: what one more costs does not grow. */
 static void one_insert_among_a_million_touches_a_path_and_no_more(void **state)
 {
@@ -772,6 +854,25 @@ static void a_pointer_that_leads_outside_or_to_another_structure_is_an_io_error(
 	bed_delete(bed);
 }
 
+/* A node that is right in itself, but stands where a later transaction will write its log. */
+static void a_good_node_in_the_journal_is_an_io_error(void **state)
+{
+	struct bed *bed = bed_with_tree(3 * NODE_RECS);
+	uint64_t blk = bed->vol->first_data_blk - 1;
+	struct tree_node node;
+
+	(void)state;
+	memcpy(&node, region_ptr(bed->region, first_child(bed) << BLOCK_SHIFT, sizeof(node)),
+	       sizeof(node));
+	node.blk = to_le64(blk);
+	node.csum = to_le32(crc32c_skip(&node, sizeof(node), 4));
+	assert_int_equal(btree_node_check(&node, blk), 0);
+	bed_store(bed, blk << BLOCK_SHIFT, &node, sizeof(node));
+	set_first_child(bed, blk);
+	assert_true(everything_is_eio(bed, FORK_INDEX, 100));
+	bed_delete(bed);
+}
+
 static void a_root_that_lies_is_an_io_error(void **state)
 {
 	struct bed *bed = bed_with_tree(3 * NODE_RECS);
@@ -914,6 +1015,8 @@ static void a_node_may_come_and_go_in_one_transaction(void **state)
 	uint64_t free_before = bed_free(bed);
 	struct rec rec = { 1, 1 };
 	struct walk w = { 0 };
+	unsigned char *image = bed_image(bed);
+	uint64_t data = bed->vol->first_data_blk << BLOCK_SHIFT;
 	int err;
 
 	(void)state;
@@ -926,6 +1029,10 @@ static void a_node_may_come_and_go_in_one_transaction(void **state)
 	assert_int_equal(w.nrecs, FORK_INDEX_RECS);
 	assert_int_equal(w.level, 0);
 	assert_int_equal(bed_free(bed), free_before);
+	/* Nor was it written: what comes and goes unseen costs nothing. */
+	assert_memory_equal(image + data, region_ptr(bed->region, data, 1),
+			    bed->region->bytes - data);
+	free(image);
 	free(w.recs);
 	bed_delete(bed);
 }
@@ -939,6 +1046,8 @@ int main(void)
 			a_tree_is_its_sorted_array_after_any_operations_in_the_attribute_fork),
 		cmocka_unit_test(who_appends_leaves_full_nodes_behind),
 		cmocka_unit_test(inserting_downwards_leaves_nodes_at_least_half_full),
+		cmocka_unit_test(inserting_downwards_in_a_gap_leaves_nodes_at_least_half_full),
+		cmocka_unit_test(inner_nodes_merge_too_and_lead_to_every_record),
 		cmocka_unit_test(one_insert_among_a_million_touches_a_path_and_no_more),
 		cmocka_unit_test(no_room_for_a_first_node_changes_nothing),
 		cmocka_unit_test(no_room_for_half_a_leaf_changes_nothing),
@@ -949,6 +1058,7 @@ int main(void)
 			a_node_that_starts_to_lie_after_it_was_verified_cannot_lead_astray),
 		cmocka_unit_test(
 			a_pointer_that_leads_outside_or_to_another_structure_is_an_io_error),
+		cmocka_unit_test(a_good_node_in_the_journal_is_an_io_error),
 		cmocka_unit_test(a_root_that_lies_is_an_io_error),
 		cmocka_unit_test(no_tree_however_damaged_ends_the_program),
 		cmocka_unit_test(
