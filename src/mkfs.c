@@ -211,26 +211,34 @@ static int create_file(struct job *job)
 	return failed;
 }
 
-/* A file that is too small to be mapped as a region: nobody serves it, but it may be something. */
+/* Nobody serves what is too small to be mapped, but somebody may want to keep it. */
+static int examine_small_file(const struct job *job, int fd)
+{
+	const struct options *opt = job->opt;
+	char what[128];
+	int found;
+
+	if (!job->old_bytes || opt->force)
+		return 0;
+	found = signature_find_fd(fd, what, sizeof(what));
+	if (found > 0)
+		return cli_error("%s holds %s; use --force to overwrite it", opt->path, what);
+	return cli_error("%s holds something, and is too small for a volume; use --force, with a "
+			 "--size, to overwrite it",
+			 opt->path);
+}
+
 static int enlarge_small_file(struct job *job)
 {
 	const struct options *opt = job->opt;
 	uint64_t bytes = opt->bytes ? opt->bytes : DEFAULT_BYTES;
-	char what[128];
-	int found = 0, failed, fd = open(opt->path, O_RDWR | O_CLOEXEC);
+	int failed, fd = open(opt->path, O_RDWR | O_CLOEXEC);
 
 	if (fd < 0)
 		return cli_error("%s cannot be opened: %s", opt->path, strerror(errno));
-	if (job->old_bytes)
-		found = signature_find_fd(fd, what, sizeof(what));
-	if (found < 0)
-		failed = cli_error("%s cannot be examined: %s", opt->path, strerror(-found));
-	else if (found && !opt->force)
-		failed = cli_error("%s holds %s; use --force to overwrite it", opt->path, what);
-	else if (job->old_bytes && !opt->bytes)
+	failed = examine_small_file(job, fd);
+	if (!failed && job->old_bytes && !opt->bytes)
 		failed = cli_error("%s is too small for a volume; give a --size", opt->path);
-	else
-		failed = 0;
 	if (!failed) {
 		job->enlarged = true;
 		failed = set_length(opt, fd, job->old_bytes, bytes);
