@@ -98,7 +98,7 @@ struct request {
 			struct {
 				struct fuse_file_info fi;
 				struct fuse_entry_param entry; /* of a create */
-				bool create, entered;
+				bool create, entering;
 			} open;
 			struct {
 				int mode; /* of fallocate; or whence */
@@ -135,6 +135,12 @@ void request_reply_err(fuse_req_t req, int err);
 /** request_is_privileged - whether the caller would have CAP_FSETID, as far as we can know. */
 bool request_is_privileged(fuse_req_t req);
 
+/**
+ * request_kills_priv - whether a write or truncate by @rq drops set-user-ID and set-group-ID: the
+ * kernel says so, or, where it does not, we guess by the caller.
+ */
+bool request_kills_priv(const struct request *rq);
+
 /* ---- for fuse_session.c ------------------------------------------------------------------------- */
 
 /** request_new - an empty request. NULL without memory. request_free() may keep it for the next. */
@@ -154,8 +160,9 @@ int requests_start(struct session *s);
 /**
  * requests_drain - wait until nothing is parked any more, then end the threads. Nothing arrives
  * any more and the connection is gone, so all answers go nowhere and nobody waits for the kernel.
+ * 0, or -ETIMEDOUT when something is stuck: then the threads still run.
  */
-void requests_drain(struct session *s);
+int requests_drain(struct session *s);
 void requests_delete(struct session *s);
 
 /** requests_resume - what holder_ops.resume does. */

@@ -45,7 +45,7 @@ struct session {
 	struct agreed agreed;
 	struct serve *serve;	   /* threads that receive (fuse_session.c) */
 	struct requests *requests; /* those that were parked or may wait (fuse_request.c) */
-	struct tokens *tokens;	   /* that name files to ioctls (fuse_token.h), from session_new() */
+	struct tokens *tokens; /* that name files to ioctls (fuse_token.h), from session_new() */
 };
 
 /** How the core reaches the kernel; the context is the struct session. */
