@@ -6,6 +6,7 @@
 # mount(8) looks for mount.TYPE; both names run the daemon, which mounts and goes to the background.
 if(TARGET udaxfs)
 	file(RELATIVE_PATH daemon ${CMAKE_INSTALL_FULL_SBINDIR} ${CMAKE_INSTALL_FULL_BINDIR}/udaxfs)
+	file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/install)
 	foreach(helper IN ITEMS mount.udaxfs mount.fuse.udaxfs)
 		file(CREATE_LINK ${daemon} ${CMAKE_BINARY_DIR}/install/${helper} SYMBOLIC)
 		install(FILES ${CMAKE_BINARY_DIR}/install/${helper} DESTINATION ${CMAKE_INSTALL_SBINDIR})
