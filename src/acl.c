@@ -221,24 +221,19 @@ out:
 
 /*
  * Of a default ACL make the access ACL of something created with @mode: what is not in the mode is
- * taken out of the ACL, and the mode keeps what the ACL leaves (POSIX 1003.1e draft 17, 23.1.5).
+ * taken out of it (POSIX 1003.1e draft 17, 23.1.5).
  */
-static void acl_limit(struct acl *acl, mode_t *mode)
+static void acl_limit(struct acl *acl, mode_t mode)
 {
 	bool has_mask = acl_has_mask(acl->value, acl->size);
-	mode_t limited = *mode & ~(mode_t)0777;
 
 	for (size_t i = 0; i < ace_count(acl->size); i++) {
 		struct ace ace = ace_get(acl->value, i);
 		int shift = mode_shift(ace.tag, has_mask);
 
-		if (shift < 0)
-			continue;
-		ace.perm &= *mode >> shift & 7;
-		ace_set_perm(acl->value, i, ace.perm);
-		limited |= ace.perm << shift;
+		if (shift >= 0)
+			ace_set_perm(acl->value, i, ace.perm & mode >> shift & 7);
 	}
-	*mode = limited;
 }
 
 /* Store in @inode the ACLs that follow from @dfl, the default ACL of its directory. */
@@ -254,7 +249,7 @@ static int inherit_from(struct tx *tx, struct inode *inode, const struct acl *df
 	if (!access.value)
 		return -ENOMEM;
 	memcpy(access.value, dfl->value, dfl->size);
-	acl_limit(&access, mode);
+	acl_limit(&access, *mode);
 	acl_to_mode(access.value, access.size, mode, &trivial);
 	if (!trivial)
 		changes[n++] = (struct xattr_change){ ACL_ACCESS, access.value, access.size };

@@ -399,8 +399,6 @@ static int entry_compare(struct tx *tx, struct inode *dir, uint64_t pos, uint32_
 	uint32_t bytes;
 	int err;
 
-	if (pos / POS_PER_BLOCK >= dir_blocks(tx, dir))
-		return volume_damaged(dir->vol, dir->off, "directory index");
 	err = view_at(tx, dir, pos / POS_PER_BLOCK, &v);
 	if (err)
 		return err;

@@ -209,6 +209,7 @@ static void a_scan_of_nothing_ends_at_once(void **state)
 	assert_int_equal(next_from(tree->root, 0, &entry), -ENOENT);
 	assert_int_equal(add(tree->root, "a", 5), 0);
 	assert_int_equal(next_from(tree->root, 0, &entry), 0);
+	assert_int_equal(next_from(tree->root, entry.pos, &entry), 0);
 	assert_int_equal(next_from(tree->root, entry.pos + 1, &entry), -ENOENT);
 	assert_int_equal(next_from(tree->root, UINT64_MAX, &entry), -ENOENT);
 	assert_int_equal(next_from(tree->root, MAX_DIR_BLOCKS * 512, &entry), -ENOENT);
@@ -524,6 +525,70 @@ static void a_directory_does_not_grow_while_names_are_replaced(void **state)
 	tree_delete(tree);
 }
 
+/* The names of block @lblk, for which the caller has room. Returns how many. */
+static unsigned names_in_block(struct inode *dir, uint64_t lblk, struct dir_entry *ret)
+{
+	struct dir_entry entry;
+	uint64_t pos = lblk * (BLOCK_BYTES / 8), end = pos + BLOCK_BYTES / 8;
+	unsigned n = 0;
+
+	for (; next_from(dir, pos, &entry) == 0 && entry.pos < end; pos = entry.pos + 1)
+		ret[n++] = entry;
+	return n;
+}
+
+/* What is remembered of room in memory is not aborted with the transaction. */
+static void an_aborted_transaction_leaves_no_false_memory(void **state)
+{
+	struct tree *tree = tree_new(4 << 20);
+	struct dir_entry in_block[200];
+	char name[32];
+	unsigned n, added = 0;
+	uint64_t blocks;
+	struct tx *tx;
+
+	(void)state;
+	for (unsigned i = 0; i < 1000; i++) {
+		snprintf(name, sizeof(name), "name-%u", i);
+		assert_int_equal(add(tree->root, name, 100 + i), 0);
+	}
+	n = names_in_block(tree->root, 2, in_block);
+	assert_true(n > 50);
+	blocks = check_blocks(tree, tree->root);
+
+	/* A block given back, and not. */
+	assert_int_equal(tx_begin(tree->vol, 0, &tx, HERE), 0);
+	ilock(tree->root, SYNC_EXCL, HERE);
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(dir_remove(tx, tree->root, &in_block[i]), 0);
+	tx_abort(tx);
+	iunlock(tree->root, SYNC_EXCL, HERE);
+	assert_int_equal(check_blocks(tree, tree->root), blocks);
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(take(tree->root, in_block[i].name), 0);
+	assert_int_equal(check_blocks(tree, tree->root), blocks - 1);
+
+	/* A hole filled, and not. */
+	assert_int_equal(tx_begin(tree->vol, 0, &tx, HERE), 0);
+	ilock(tree->root, SYNC_EXCL, HERE);
+	while (from_le64(inode_peek(tx, tree->root)->nblocks) ==
+	       from_le64(inode_peek(NULL, tree->root)->nblocks)) {
+		int len = snprintf(name, sizeof(name), "more-%u", added++);
+
+		assert_int_equal(dir_add(tx, tree->root, name, (size_t)len, 9, 8), 0);
+	}
+	tx_abort(tx);
+	iunlock(tree->root, SYNC_EXCL, HERE);
+	assert_int_equal(check_blocks(tree, tree->root), blocks - 1);
+	for (unsigned i = 0; i < added + n; i++) {
+		snprintf(name, sizeof(name), "more-%u", i);
+		assert_int_equal(add(tree->root, name, 9), 0);
+	}
+	assert_int_equal(count_names(tree->root), 1000 + added);
+	assert_true(check_blocks(tree, tree->root) <= blocks + 1);
+	tree_delete(tree);
+}
+
 static void a_full_volume_refuses_a_name_and_keeps_the_others(void **state)
 {
 	struct tree *tree = tree_new(MIN_VOLUME_BYTES);
@@ -656,6 +721,100 @@ static void any_damaged_byte_of_a_block_is_an_error(void **state)
 	tree_delete(tree);
 }
 
+static struct dirent_disk *entry_of(struct dirblock *db, uint32_t off)
+{
+	return (void *)((unsigned char *)db + off);
+}
+
+/* Each a block with one fault, in which everything else is right. */
+static void forge_block(struct dirblock *db, unsigned fault)
+{
+	struct dirent_disk *first = entry_of(db, DIRBLOCK_HEADER_BYTES);
+	struct dirent_disk *second = entry_of(db, DIRBLOCK_HEADER_BYTES + from_le16(first->bytes));
+
+	switch (fault) {
+	case 0:
+		second->name_bytes = (uint8_t)(from_le16(second->bytes) - 15);
+		break;
+	case 1:
+		second->name_bytes = 0;
+		break;
+	case 2:
+		second->bytes = to_le16((uint16_t)(from_le16(second->bytes) + 4));
+		break;
+	case 3:
+		second->bytes = 0;
+		break;
+	case 4:
+		second->bytes = to_le16(8);
+		break;
+	case 5:
+		second->bytes = to_le16(BLOCK_BYTES);
+		break;
+	case 6:
+		second->name[0] = '/';
+		break;
+	case 7:
+		second->name[0] = '\0';
+		break;
+	case 8:
+		second->name_bytes = 1;
+		second->name[0] = '.';
+		break;
+	case 9:
+		second->ino = 0; /* behind another free one, and not counted */
+		break;
+	case 10:
+		db->nentries = to_le16((uint16_t)(from_le16(db->nentries) + 1));
+		break;
+	case 11:
+		db->max_free = to_le16((uint16_t)(from_le16(db->max_free) + 8));
+		break;
+	case 12:
+		db->lblk = to_le32(1);
+		break;
+	case 13:
+		db->owner = to_le64(from_le64(db->owner) + 1);
+		break;
+	case 14:
+		db->generation = to_le32(from_le32(db->generation) + 1);
+		break;
+	default:
+		db->magic = to_le32(NODE_MAGIC);
+		break;
+	}
+	db->csum = to_le32(crc32c_skip(db, sizeof(*db), offsetof(struct dirblock, csum)));
+}
+
+static void every_fault_of_a_block_is_noticed(void **state)
+{
+	struct tree *tree = tree_new(1 << 20);
+	struct dirblock good, bad;
+	struct dir_entry entry;
+	uint64_t off;
+
+	(void)state;
+	fill_some(tree, 60);
+	off = block_of(tree->root, FORK_DATA, 0) << BLOCK_SHIFT;
+	memcpy(&good, region_ptr(tree->region, off, sizeof(good)), sizeof(good));
+	for (unsigned fault = 0; fault <= 15; fault++) {
+		bad = good;
+		forge_block(&bad, fault);
+		overwrite(tree, off, &bad, sizeof(bad));
+		assert_int_equal(dir_block_check(&bad, tree->root->ino, tree->root->generation, 0),
+				 -EUCLEAN);
+		assert_int_equal(next_from(tree->root, 0, &entry), -EIO);
+		assert_int_equal(find(tree->root, "name-2", &entry), -EIO);
+		/* What leads out of the block is noticed although it was verified once. */
+		verified_set(tree->vol, off >> BLOCK_SHIFT);
+		if (fault <= 5)
+			assert_int_equal(next_from(tree->root, 0, &entry), -EIO);
+	}
+	overwrite(tree, off, &good, sizeof(good));
+	assert_int_equal(count_names(tree->root), 40);
+	tree_delete(tree);
+}
+
 /* Try everything on a block that may hold anything. Only crashing or hanging is wrong. */
 static void try_everything(struct tree *tree, uint64_t *seed)
 {
@@ -752,9 +911,11 @@ int main(void)
 		cmocka_unit_test(the_same_names_have_other_hashes_on_another_volume),
 		cmocka_unit_test(empty_blocks_are_given_back_and_filled_again),
 		cmocka_unit_test(a_directory_does_not_grow_while_names_are_replaced),
+		cmocka_unit_test(an_aborted_transaction_leaves_no_false_memory),
 		cmocka_unit_test(a_full_volume_refuses_a_name_and_keeps_the_others),
 		cmocka_unit_test(three_hundred_thousand_names_cost_little_more_each_than_a_few),
 		cmocka_unit_test(any_damaged_byte_of_a_block_is_an_error),
+		cmocka_unit_test(every_fault_of_a_block_is_noticed),
 		cmocka_unit_test(a_hostile_block_with_a_right_checksum_does_no_harm),
 		cmocka_unit_test(an_index_that_leads_astray_is_an_error),
 	};

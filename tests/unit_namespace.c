@@ -1027,6 +1027,78 @@ static void work(void *arg)
 	}
 }
 
+/*
+ * Hold back an operation between its look at a name and its locks, and meanwhile let the name's
+ * place be taken by another: the file's inode has a smaller number than its directory's, so it is
+ * locked first, and the directory stays free to be changed.
+ */
+struct held_back {
+	struct inode *dir;
+	const char *name;
+	int err;
+};
+
+static void unlink_held_back(void *arg)
+{
+	struct held_back *h = arg;
+
+	h->err = rm(h->dir, h->name);
+}
+
+static void rename_held_back(void *arg)
+{
+	struct held_back *h = arg;
+
+	h->err = mv(h->dir, h->name, h->dir, "renamed", 0);
+}
+
+/* Put @now in the place of @name, for the same inode, while @operation on @name waits. */
+static int change_name_under(struct tree *tree, struct inode *dir, struct inode *file,
+			     const char *name, const char *now, void (*operation)(void *))
+{
+	struct held_back h = { dir, name, 1 };
+	struct dir_entry entry;
+	struct sync_thread *thread;
+	struct tx *tx;
+
+	assert_true(file->ino < dir->ino);
+	assert_int_equal(tx_begin(tree->vol, 0, &tx, HERE), 0);
+	ilock(file, SYNC_EXCL, HERE);
+	assert_int_equal(sync_thread_start(tree->sync, "held back", operation, &h, &thread), 0);
+	usleep(100000); /* it has looked, and waits; if not, it will find the new name */
+	ilock_nested(dir, SYNC_EXCL, 1, HERE);
+	assert_int_equal(dir_lookup(tx, dir, name, strlen(name), &entry), 0);
+	assert_int_equal(dir_remove(tx, dir, &entry), 0);
+	assert_int_equal(dir_add(tx, dir, now, strlen(now), file->ino, 8), 0);
+	assert_int_equal(tx_end(tx, 0), 0);
+	iunlock(dir, SYNC_EXCL, HERE);
+	iunlock(file, SYNC_EXCL, HERE);
+	sync_thread_join(thread);
+	return h.err;
+}
+
+static void a_name_that_changes_between_look_and_lock_is_looked_up_again(void **state)
+{
+	struct tree *tree = tree_new(1 << 20);
+	struct inode *file = mkfile_in(tree->root, "file"), *dir = mkdir_in(tree->root, "dir");
+
+	(void)state;
+	alarm(60);
+	assert_int_equal(ln(file, dir, "one"), 0);
+	assert_int_equal(change_name_under(tree, dir, file, "one", "two", unlink_held_back),
+			 -ENOENT);
+	assert_int_equal(ino_at(dir, "two"), file->ino);
+	assert_int_equal(change_name_under(tree, dir, file, "two", "six", rename_held_back),
+			 -ENOENT);
+	assert_int_equal(ino_at(dir, "six"), file->ino);
+	assert_int_equal(ino_at(dir, "renamed"), -ENOENT);
+	assert_int_equal(nlink_of(file), 2);
+	alarm(0);
+	inode_put(file);
+	inode_put(dir);
+	tree_delete(tree);
+}
+
 /* What a walk over the tree has found. */
 struct census {
 	uint64_t names;
@@ -1250,6 +1322,7 @@ int main(void)
 		cmocka_unit_test(a_full_volume_refuses_new_files_and_lets_go_of_old_ones),
 		cmocka_unit_test(after_a_shutdown_every_operation_fails),
 		cmocka_unit_test(the_tree_behaves_as_arrays_of_numbers),
+		cmocka_unit_test(a_name_that_changes_between_look_and_lock_is_looked_up_again),
 		cmocka_unit_test(threads_leave_a_tree_in_which_everything_is_accounted_for),
 		cmocka_unit_test(a_circle_of_directories_is_an_error_and_not_a_loop),
 		cmocka_unit_test(names_that_lead_nowhere_are_errors),

@@ -440,6 +440,51 @@ static void any_damaged_byte_of_the_blob_is_an_error(void **state)
 	tree_delete(tree);
 }
 
+/* Give the first entry of the blob other lengths, and a right checksum. */
+static void forge_lengths(struct tree *tree, struct inode *file, uint32_t value_bytes,
+			  uint16_t name_bytes)
+{
+	uint64_t off = block_of(file, FORK_ATTR, 0) << BLOCK_SHIFT;
+	uint32_t bytes = blob_bytes(tree, file);
+	struct xattr_entry e = { .value_bytes = to_le32(value_bytes),
+				 .name_bytes = to_le16(name_bytes) };
+	unsigned char blob[BLOCK_BYTES];
+	le32 csum;
+
+	memcpy(blob, region_ptr(tree->region, off, sizeof(blob)), sizeof(blob));
+	memcpy(blob + sizeof(struct xattr_header), &e, sizeof(e));
+	csum = to_le32(crc32c_skip(blob, bytes, offsetof(struct xattr_header, csum)));
+	memcpy(blob + offsetof(struct xattr_header, csum), &csum, sizeof(csum));
+	overwrite(tree, off, blob, sizeof(blob));
+}
+
+static void lengths_that_lead_out_of_the_blob_are_errors(void **state)
+{
+	static const struct {
+		uint32_t value;
+		uint16_t name;
+	} lengths[] = { { 11, 6 }, { 200, 6 }, { UINT32_MAX, 6 }, { 10, 0 }, { 10, 7 }, { 0, 256 } };
+	struct tree *tree = tree_new(1 << 20);
+	struct inode *file = mkfile_in(tree->root, "file");
+	char buf[300];
+
+	(void)state;
+	assert_int_equal(set(file, "user.a", "some value", 0), 0); /* 8 + 6 + 10, without padding */
+	for (unsigned i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++)
+		for (unsigned verified = 0; verified < 2; verified++) {
+			forge_lengths(tree, file, lengths[i].value, lengths[i].name);
+			if (verified)
+				verified_set(tree->vol, block_of(file, FORK_ATTR, 0));
+			assert_int_equal(xattr_get(file, "user.a", buf, sizeof(buf)), -EIO);
+			assert_int_equal(xattr_list(file, buf, sizeof(buf)), -EIO);
+			assert_int_equal(set(file, "user.b", "x", 0), -EIO);
+		}
+	forge_lengths(tree, file, 10, 6);
+	assert_value(file, "user.a", "some value");
+	inode_put(file);
+	tree_delete(tree);
+}
+
 /* Only crashing or hanging is wrong here. */
 static void try_everything(struct tree *tree, struct inode *file)
 {
@@ -539,6 +584,7 @@ int main(void)
 		cmocka_unit_test(without_room_the_old_value_stays_and_can_be_removed),
 		cmocka_unit_test(attributes_behave_as_an_array_of_values),
 		cmocka_unit_test(any_damaged_byte_of_the_blob_is_an_error),
+		cmocka_unit_test(lengths_that_lead_out_of_the_blob_are_errors),
 		cmocka_unit_test(a_hostile_blob_with_a_right_checksum_does_no_harm),
 		cmocka_unit_test(a_dinode_that_lies_about_its_attributes_is_an_error),
 	};
