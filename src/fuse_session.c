@@ -45,6 +45,8 @@
 #include "fuse_arrive.h"
 #include "fuse_ops.h"
 #include "fuse_request.h"
+#include "fuse_token.h"
+#include "mem.h"
 
 #define RECEIVING UINT64_C(0) /* of serve->turn */
 #define DEFAULT_THREADS 10u
@@ -438,6 +440,9 @@ int session_new(struct sync *sync, struct fuse_args *args, const struct session_
 		return -ENOMEM;
 	s->sync = sync;
 	s->opt = *opt;
+	s->tokens = tokens_new(sync, mem_heap());
+	if (!s->tokens)
+		goto fail;
 	err = requests_new(s);
 	if (!err)
 		err = serve_new(s);
@@ -475,6 +480,7 @@ void session_delete(struct session *s)
 		fuse_session_destroy(s->se);
 	serve_delete(s->serve);
 	requests_delete(s);
+	tokens_delete(s->tokens);
 	free(s);
 }
 
