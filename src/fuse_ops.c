@@ -8,13 +8,17 @@
  *   fsync, fsyncdir  A write or a change of names is durable before it is answered, and the kernel
  *                    writes its dirty pages back before it would ask. Nothing is left to do.
  *   flush            Nothing is kept for a descriptor.
- *   opendir,         Directories have no handles: a position in one is valid for ever (dir.h). The
- *   releasedir       kernel may also cache what it read; nobody changes names behind its back.
  *   access           The kernel checks permissions by itself (default_permissions).
  *   getlk, setlk,    The kernel keeps the locks of its programs itself; nobody else has any.
  *   flock
+ *
+ * opendir says ENOSYS itself, because libfuse would not. Directories have no handles: a position in
+ * one is valid for ever (dir.h). The kernel may cache what it read; nobody changes names behind its
+ * back.
  */
 #include "fuse_ops.h"
+
+#include <errno.h>
 
 #include "fuse_ioctl.h"
 #include "fuse_request.h"
@@ -54,6 +58,12 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	conn->time_gran = 1;
 }
 
+static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino, (void)fi;
+	fuse_reply_err(req, ENOSYS);
+}
+
 const struct fuse_lowlevel_ops fuse_operations = {
 	.init = op_init,
 	.lookup = op_lookup,
@@ -70,6 +80,7 @@ const struct fuse_lowlevel_ops fuse_operations = {
 	.unlink = op_unlink,
 	.rmdir = op_rmdir,
 	.rename = op_rename,
+	.opendir = op_opendir,
 	.readdir = op_readdir,
 	.readdirplus = op_readdirplus,
 	.open = op_open,

@@ -105,15 +105,20 @@ static void on_fuse_log(enum fuse_log_level level, const char *fmt, va_list ap)
 static void on_fuse_log(enum fuse_log_level level, const char *fmt, va_list ap)
 {
 	char line[1024];
-	size_t len;
+	size_t used;
 
 	vsnprintf(line, sizeof(line), fmt, ap);
-	len = strcspn(line, "\n");
-	line[len] = '\0';
-	if (the_log.capture)
-		snprintf(the_log.capture, the_log.capture_len, "%s", line);
-	else
+	if (!the_log.capture) {
+		line[strcspn(line, "\n")] = '\0';
 		write_line(level <= FUSE_LOG_ERR ? LOG_ERR : LOG_INFO, true, "", line);
+		return;
+	}
+	/* It may come in pieces, and one message on top of another: all in one line. */
+	used = strlen(the_log.capture);
+	snprintf(the_log.capture + used, the_log.capture_len - used, "%s", line);
+	for (char *c = the_log.capture; *c; c++)
+		if (*c == '\n')
+			*c = c[1] ? ';' : '\0';
 }
 
 void log_capture_fuse(char *buf, size_t len)

@@ -20,8 +20,8 @@ void log_lockdep(void *ctx, const char *line);
 void log_errorf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /**
- * log_capture_fuse - let libfuse's messages go into @buf (@len bytes, one line, the last ones win)
- * until it is called with NULL; then into the log.
+ * log_capture_fuse - let libfuse's messages go into @buf (@len bytes, an empty string now; one
+ * line) until it is called with NULL; then into the log.
  */
 void log_capture_fuse(char *buf, size_t len);
 
