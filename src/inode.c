@@ -168,8 +168,9 @@ static void dinode_set(struct volume *vol, struct dinode *di, unsigned set, cons
 		di->uid = to_le32(attr->uid);
 	if (set & SET_GID)
 		di->gid = to_le32(attr->gid);
-	if (set & SET_FLAGS)
-		di->flags = to_le32(attr->flags);
+	if (set & SET_FLAGS) /* where the target of a symlink stands is not for anybody to say */
+		di->flags = to_le32((attr->flags & ~DINODE_INLINE_LINK) |
+				    (from_le32(di->flags) & DINODE_INLINE_LINK));
 	if (set & SET_PROJID)
 		di->projid = to_le32(attr->projid);
 	dinode_touch(vol, di, TOUCH_CTIME);
