@@ -987,6 +987,87 @@ static void no_tree_however_damaged_ends_the_program(void **state)
 	}
 }
 
+/* btree.c never leaves a root with so little below it, but nothing is wrong with it. */
+static void the_last_record_of_a_leaf_below_the_root_can_be_deleted(void **state)
+{
+	struct bed *bed = bed_with_tree(FORK_INDEX_RECS + 1);
+	uint64_t blk = first_child(bed), free_before = bed_free(bed);
+	struct tree_node node;
+
+	(void)state;
+	memcpy(&node, region_ptr(bed->region, blk << BLOCK_SHIFT, sizeof(node)), sizeof(node));
+	node.nrecs = to_le16(1);
+	node.csum = to_le32(crc32c_skip(&node, sizeof(node), 4));
+	bed_store(bed, blk << BLOCK_SHIFT, &node, sizeof(node));
+	bed_begin(bed, 0);
+	assert_int_equal(bed_end(bed, btree_delete(bed->tx, bed->inode, FORK_INDEX, 0)), 0);
+	assert_int_equal(bed_dinode(bed)->index.level, 0);
+	assert_int_equal(bed_dinode(bed)->index.nrecs, 0);
+	assert_int_equal(bed_dinode(bed)->nblocks, 0);
+	assert_int_equal(bed_free(bed), free_before + 1);
+	insert_one(bed, FORK_INDEX, 5, 5);
+	bed_delete(bed);
+}
+
+/* A full node at @level, whose last record leads to @child; the others lead astray. */
+static void plant_full_node(struct bed *bed, uint64_t blk, unsigned level, uint64_t child)
+{
+	struct tree_node node = { .magic = to_le32(NODE_MAGIC),
+				  .blk = to_le64(blk),
+				  .owner = to_le64(bed->inode->ino),
+				  .generation = to_le32(bed->inode->generation),
+				  .level = to_le16((uint16_t)level),
+				  .nrecs = to_le16(NODE_RECS),
+				  .fork = FORK_INDEX };
+
+	for (unsigned i = 0; i < NODE_RECS; i++) {
+		/* Each level ends where the one below it begins. */
+		uint64_t key = (TREE_MAX_LEVEL - level) * 1000 + i;
+
+		node.recs[i].key = to_le64(level && !i ? 0 : key);
+		node.recs[i].val = to_le64(bed->vol->first_data_blk);
+	}
+	node.recs[NODE_RECS - 1].val = to_le64(child);
+	node.csum = to_le32(crc32c_skip(&node, sizeof(node), 4));
+	bed_store(bed, blk << BLOCK_SHIFT, &node, sizeof(node));
+}
+
+static void a_tree_of_the_largest_height_does_not_grow_over_it(void **state)
+{
+	struct bed *bed = bed_new(2 << 20, false);
+	struct dinode di = *bed_dinode(bed);
+	struct alloc_request req = { .count = TREE_MAX_LEVEL };
+	struct rec rec = { 1000000, 1 };
+	unsigned char *image;
+	uint64_t blk;
+	uint32_t got;
+
+	(void)state;
+	bed_begin(bed, 0);
+	assert_int_equal(bed_end(bed, alloc_blocks(bed->tx, &req, &blk, &got)), 0);
+	assert_int_equal(got, TREE_MAX_LEVEL);
+	for (unsigned l = 0; l < TREE_MAX_LEVEL; l++)
+		plant_full_node(bed, blk + l, l, blk + l - 1);
+	di.index.level = to_le16(TREE_MAX_LEVEL);
+	di.index.nrecs = to_le16(FORK_INDEX_RECS);
+	for (unsigned i = 0; i < FORK_INDEX_RECS; i++)
+		di.index_recs[i] = (struct tree_rec){ to_le64(i), to_le64(blk) };
+	di.index_recs[FORK_INDEX_RECS - 1].val = to_le64(blk + TREE_MAX_LEVEL - 1);
+	di.csum = to_le32(crc32c_skip(&di, sizeof(di), 4));
+	bed_store(bed, bed->inode->off, &di, sizeof(di));
+	image = bed_image(bed);
+
+	bed_begin(bed, 0);
+	assert_int_equal(bed_end(bed, btree_insert(bed->tx, bed->inode, FORK_INDEX, &rec)), -EFBIG);
+	bed_assert_image(bed, image);
+	ilock(bed->inode, SYNC_SHARED, HERE);
+	assert_int_equal(btree_le(NULL, bed->inode, FORK_INDEX, UINT64_MAX, &rec), 0);
+	assert_int_equal(rec.key, TREE_MAX_LEVEL * 1000 + NODE_RECS - 1);
+	iunlock(bed->inode, SYNC_SHARED, HERE);
+	free(image);
+	bed_delete(bed);
+}
+
 /* ---- what was checked stays checked, and no more -------------------------------------------- */
 
 static void a_new_node_is_not_verified_before_it_was_read_and_a_freed_one_no_more(void **state)
@@ -1060,6 +1141,8 @@ int main(void)
 			a_pointer_that_leads_outside_or_to_another_structure_is_an_io_error),
 		cmocka_unit_test(a_good_node_in_the_journal_is_an_io_error),
 		cmocka_unit_test(a_root_that_lies_is_an_io_error),
+		cmocka_unit_test(the_last_record_of_a_leaf_below_the_root_can_be_deleted),
+		cmocka_unit_test(a_tree_of_the_largest_height_does_not_grow_over_it),
 		cmocka_unit_test(no_tree_however_damaged_ends_the_program),
 		cmocka_unit_test(
 			a_new_node_is_not_verified_before_it_was_read_and_a_freed_one_no_more),
