@@ -815,6 +815,34 @@ static void every_fault_of_a_block_is_noticed(void **state)
 	tree_delete(tree);
 }
 
+static void a_block_of_another_directory_is_an_error(void **state)
+{
+	struct tree *tree = tree_new(1 << 20);
+	struct inode *thief = mkdir_in(tree->root, "thief");
+	struct dir_entry entry;
+	struct dinode di;
+	struct tx *tx;
+
+	(void)state;
+	memcpy(&di, region_ptr(tree->region, thief->off, sizeof(di)), sizeof(di));
+	di.data.nrecs = to_le16(1);
+	di.data_recs[0].val = to_le64(EXTENT_PACK(block_of(tree->root, FORK_DATA, 0), 1, 0));
+	di.size = to_le64(BLOCK_BYTES);
+	di.nentries = to_le64(1);
+	forge_dinode(tree, thief, &di);
+	/* The owner has verified it: that must not open it to others. */
+	assert_int_equal(find(tree->root, "thief", &entry), 0);
+	assert_int_equal(next_from(thief, 0, &entry), -EIO);
+	assert_int_equal(find(thief, "thief", &entry), -ENOENT); /* by the index */
+	assert_int_equal(tx_begin(tree->vol, 0, &tx, HERE), 0);
+	ilock(thief, SYNC_EXCL, HERE);
+	assert_int_equal(dir_add(tx, thief, "name", 4, 9, 8), -EIO);
+	tx_abort(tx);
+	iunlock(thief, SYNC_EXCL, HERE);
+	inode_put(thief);
+	tree_delete(tree);
+}
+
 /* Try everything on a block that may hold anything. Only crashing or hanging is wrong. */
 static void try_everything(struct tree *tree, uint64_t *seed)
 {
@@ -916,6 +944,7 @@ int main(void)
 		cmocka_unit_test(three_hundred_thousand_names_cost_little_more_each_than_a_few),
 		cmocka_unit_test(any_damaged_byte_of_a_block_is_an_error),
 		cmocka_unit_test(every_fault_of_a_block_is_noticed),
+		cmocka_unit_test(a_block_of_another_directory_is_an_error),
 		cmocka_unit_test(a_hostile_block_with_a_right_checksum_does_no_harm),
 		cmocka_unit_test(an_index_that_leads_astray_is_an_error),
 	};
