@@ -196,6 +196,51 @@ static void exchange_swaps_two_ranges(void **state)
 	bed_delete(bed);
 }
 
+static void zero_range_behind_eof_zeroes_the_tail_too(void **state)
+{
+	struct bed *bed = bed_new(8 * MIB, true);
+
+	(void)state;
+	assert_int_equal(put(bed->inode, 0, 'a', 4096), 4096);
+	assert_int_equal(truncate_to(bed->inode, 1000), 0);
+	assert_int_equal(fallocate_on(bed->inode, FALLOC_FL_ZERO_RANGE, 2000, 8000), 0);
+	expect(bed->inode, 0, 'a', 1000);
+	expect(bed->inode, 1000, 0, 9000);
+	bed_remount(bed);
+	expect(bed->inode, 1000, 0, 9000);
+	bed_delete(bed);
+}
+
+static void a_write_that_finds_no_room_says_what_it_has_written(void **state)
+{
+	struct bed *bed = bed_new(8 * MIB, true);
+
+	(void)state;
+	assert_int_equal(put(bed->inode, 0, 'a', 4096), 4096);
+	bed_leave_free(bed, 0);
+	/* Half into the written block, half into a hole. */
+	assert_int_equal(put(bed->inode, 2048, 'b', 4096), 2048);
+	expect(bed->inode, 0, 'a', 2048);
+	expect(bed->inode, 2048, 'b', 2048);
+	assert_int_equal(put(bed->inode, 4096, 'c', 4096), -ENOSPC);
+	assert_int_equal(size_of(bed->inode), 4096);
+	expect(bed->inode, 0, 'a', 2048);
+	expect(bed->inode, 2048, 'b', 2048);
+	bed_delete(bed);
+}
+
+static void a_file_copied_behind_its_own_end_is_copied_once(void **state)
+{
+	struct bed *bed = bed_new(8 * MIB, true);
+
+	(void)state;
+	assert_int_equal(put(bed->inode, 0, 'a', 5000), 5000);
+	assert_int_equal(file_copy(bed->inode, 0, bed->inode, 100000, 100000, IO_UNCACHED), 5000);
+	assert_int_equal(size_of(bed->inode), 105000);
+	assert_int_equal(file_copy(bed->inode, 105000, bed->inode, 0, 100, IO_UNCACHED), 0);
+	bed_delete(bed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -204,6 +249,9 @@ int main(void)
 		cmocka_unit_test(a_punch_inside_one_block_ends),
 		cmocka_unit_test(collapse_and_insert_move_what_is_behind),
 		cmocka_unit_test(exchange_swaps_two_ranges),
+		cmocka_unit_test(zero_range_behind_eof_zeroes_the_tail_too),
+		cmocka_unit_test(a_write_that_finds_no_room_says_what_it_has_written),
+		cmocka_unit_test(a_file_copied_behind_its_own_end_is_copied_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
