@@ -291,7 +291,7 @@ static void a_freed_block_is_not_free_before_the_last_fence(void **state)
 	region_record_on_drain(bed->region, on_drain, &watch);
 	assert_int_equal(give(bed, watch.blk, 1, false), 0);
 	region_record_on_drain(bed->region, NULL, NULL);
-	assert_int_equal(watch.drains, 3);
+	assert_true(watch.drains >= 3);
 	assert_false(watch.free_early);
 	assert_int_equal(alloc_nfree(bed->vol), 1);
 	bed_delete(bed);
