@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "btree.h"
 #include "extent.h"
 #include "get_blocks.h"
 #include "inode.h"
@@ -22,11 +23,20 @@
 /* Collapse has two phases: the range is freed, then what is behind it moves. */
 #define PHASE_MOVE 1u
 
+/* Taking a piece out of an extent and putting it in elsewhere, each splitting or merging another. */
+#define MOVE_STEPS 4u
+
 /* ---- moving extents -------------------------------------------------------------------------------- */
 
 static bool room_for_move(struct tx *tx, struct inode *inode)
 {
-	return tx_room(tx, 2 * extent_step_blocks(tx, inode, FORK_DATA) + 2);
+	return tx_room(tx, btree_steps_blocks(tx, inode, FORK_DATA, MOVE_STEPS) + 2);
+}
+
+static bool room_for_swap(struct tx *tx, struct inode *a, struct inode *b)
+{
+	return tx_room(tx, btree_steps_blocks(tx, a, FORK_DATA, MOVE_STEPS) +
+				   btree_steps_blocks(tx, b, FORK_DATA, MOVE_STEPS) + 2);
 }
 
 /* Take [@lblk, @lblk + @count) out of @ext, which holds it, and put it at @to. */
@@ -201,9 +211,7 @@ static int step_exchange(struct tx *tx, struct inode *a, struct inode *b, struct
 	uint64_t cursor = from_le64(di->pending.cursor);
 	int err = 0;
 
-	while (!err && cursor < end && room_for_move(tx, a) &&
-	       tx_room(tx, 2 * (extent_step_blocks(tx, a, FORK_DATA) +
-				extent_step_blocks(tx, b, FORK_DATA)) + 4)) {
+	while (!err && cursor < end && room_for_swap(tx, a, b)) {
 		uint64_t b_lblk = from_le64(di->pending.partner_pos) + (cursor - pos), n;
 		struct extent ax, bx;
 

@@ -51,6 +51,7 @@ struct crash_case {
 	 * The two views have the same length.
 	 */
 	int torn;
+	uint32_t lane_blocks; /* of the journal's lanes; small ones split an operation; 0: as usual */
 };
 
 /**

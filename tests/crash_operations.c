@@ -190,6 +190,14 @@ static void two_fragmented(struct volume *vol)
 	scatter(vol, "other", MANY_EXTENTS);
 }
 
+/* More than a transaction in a tiny lane can free. */
+#define TINY_LANE 4
+
+static void scattered(struct volume *vol)
+{
+	scatter(vol, "file", 40);
+}
+
 static void with_xattrs(struct volume *vol)
 {
 	one_file(vol);
@@ -366,6 +374,17 @@ static void op_zero_many(struct volume *vol)
 	falloc(vol, "file", FALLOC_FL_ZERO_RANGE | KEEP, 3 * 4096 + 50, 20 * 4096);
 }
 
+static void op_punch_all(struct volume *vol)
+{
+	falloc(vol, "file", FALLOC_FL_PUNCH_HOLE | KEEP, 4096 + 50, 70 * 4096);
+}
+
+/* Everything preallocated already: what is left is to make it unwritten. */
+static void op_zero_all(struct volume *vol)
+{
+	falloc(vol, "file", FALLOC_FL_ZERO_RANGE | KEEP, 50, 40 * 4096);
+}
+
 static void exchange(struct volume *vol, uint64_t pos, uint64_t other_pos, uint64_t len)
 {
 	struct inode *a = crash_open(vol, "file"), *b = crash_open(vol, "other");
@@ -390,54 +409,60 @@ static void op_copy(struct volume *vol)
 /* ---- the table -------------------------------------------------------------------------------------------------- */
 
 static const struct crash_case cases[] = {
-	{ "create_is_atomic", NULL, op_create, 0 },
-	{ "mkdir_is_atomic", NULL, op_mkdir, 0 },
-	{ "mknod_is_atomic", NULL, op_mknod, 0 },
-	{ "create_that_splits_the_index_is_atomic", full_dir, op_create_in_full, 0 },
-	{ "unlink_from_a_large_directory_is_atomic", full_dir, op_unlink_many, 0 },
-	{ "symlink_is_atomic", NULL, op_symlink, 0 },
-	{ "symlink_with_a_block_is_atomic", NULL, op_symlink_long, 0 },
-	{ "link_is_atomic", some_tree, op_link, 0 },
-	{ "unlink_is_atomic", one_file, op_unlink, 0 },
-	{ "rmdir_is_atomic", some_tree, op_rmdir, 0 },
-	{ "a_file_unlinked_while_open_is_reclaimed", one_file, op_unlink_open, 0 },
-	{ "tmpfile_appears_only_with_its_name", one_file, op_tmpfile, 0 },
-	{ "rename_is_atomic", some_tree, op_rename, 0 },
-	{ "rename_over_a_file_is_atomic", some_tree, op_rename_over, 0 },
-	{ "rename_of_a_directory_is_atomic", some_tree, op_rename_dir, 0 },
-	{ "rename_over_a_directory_is_atomic", some_tree, op_rename_dir_over, 0 },
-	{ "rename_exchange_is_atomic", some_tree, op_rename_exchange, 0 },
-	{ "setattr_is_atomic", one_file, op_setattr, 0 },
-	{ "first_xattr_is_atomic", one_file, op_xattr_new, 0 },
-	{ "xattr_replaced_is_atomic", with_xattrs, op_xattr_replace, 0 },
-	{ "large_xattr_is_atomic", with_xattrs, op_xattr_large, 0 },
-	{ "xattr_removed_is_atomic", with_xattrs, op_xattr_remove, 0 },
-	{ "append_is_atomic", one_file, op_append, 0 },
-	{ "append_of_many_blocks_is_atomic", one_file, op_append_blocks, 0 },
-	{ "append_over_old_bytes_behind_eof_is_atomic", shortened, op_write_far, 0 },
-	{ "write_behind_eof_is_atomic", one_file, op_write_far, 0 },
-	{ "write_into_a_hole_is_atomic", with_holes, op_write_hole, 0 },
-	{ "write_into_unwritten_blocks_is_atomic", preallocated, op_write_unwritten, 0 },
-	{ "overwrite_leaves_old_or_new_bytes", one_file, op_overwrite, 1 },
-	{ "truncate_down_is_atomic", one_file, op_truncate_down, 0 },
-	{ "truncate_to_nothing_is_atomic", one_file, op_truncate_zero, 0 },
-	{ "truncate_up_is_atomic", one_file, op_truncate_up, 0 },
-	{ "truncate_up_over_old_bytes_shows_zeroes", shortened, op_truncate_up, 0 },
-	{ "truncate_of_many_extents_is_atomic", fragmented, op_truncate_down, 0 },
-	{ "punch_is_atomic", one_file, op_punch, 0 },
-	{ "punch_with_edges_is_atomic", one_file, op_punch_edges, 0 },
-	{ "punch_inside_a_block_is_atomic", one_file, op_punch_inside, 0 },
-	{ "punch_of_many_extents_is_atomic", fragmented, op_punch_many, 0 },
-	{ "zero_range_is_atomic", one_file, op_zero, 0 },
-	{ "zero_range_of_many_extents_is_atomic", fragmented, op_zero_many, 0 },
-	{ "fallocate_is_atomic", one_file, op_fallocate, 0 },
-	{ "collapse_is_atomic", one_file, op_collapse, 0 },
-	{ "collapse_of_many_extents_is_atomic", fragmented, op_collapse, 0 },
-	{ "insert_is_atomic", one_file, op_insert, 0 },
-	{ "insert_before_many_extents_is_atomic", fragmented, op_insert, 0 },
-	{ "exchange_is_atomic", two_files, op_exchange, 0 },
-	{ "exchange_of_many_extents_is_atomic", two_fragmented, op_exchange_many, 0 },
-	{ "copy_at_the_end_is_atomic", two_files, op_copy, 0 },
+	{ "create_is_atomic", NULL, op_create, 0, 0 },
+	{ "mkdir_is_atomic", NULL, op_mkdir, 0, 0 },
+	{ "mknod_is_atomic", NULL, op_mknod, 0, 0 },
+	{ "create_that_splits_the_index_is_atomic", full_dir, op_create_in_full, 0, 0 },
+	{ "unlink_from_a_large_directory_is_atomic", full_dir, op_unlink_many, 0, 0 },
+	{ "symlink_is_atomic", NULL, op_symlink, 0, 0 },
+	{ "symlink_with_a_block_is_atomic", NULL, op_symlink_long, 0, 0 },
+	{ "link_is_atomic", some_tree, op_link, 0, 0 },
+	{ "unlink_is_atomic", one_file, op_unlink, 0, 0 },
+	{ "rmdir_is_atomic", some_tree, op_rmdir, 0, 0 },
+	{ "a_file_unlinked_while_open_is_reclaimed", one_file, op_unlink_open, 0, 0 },
+	{ "tmpfile_appears_only_with_its_name", one_file, op_tmpfile, 0, 0 },
+	{ "rename_is_atomic", some_tree, op_rename, 0, 0 },
+	{ "rename_over_a_file_is_atomic", some_tree, op_rename_over, 0, 0 },
+	{ "rename_of_a_directory_is_atomic", some_tree, op_rename_dir, 0, 0 },
+	{ "rename_over_a_directory_is_atomic", some_tree, op_rename_dir_over, 0, 0 },
+	{ "rename_exchange_is_atomic", some_tree, op_rename_exchange, 0, 0 },
+	{ "setattr_is_atomic", one_file, op_setattr, 0, 0 },
+	{ "first_xattr_is_atomic", one_file, op_xattr_new, 0, 0 },
+	{ "xattr_replaced_is_atomic", with_xattrs, op_xattr_replace, 0, 0 },
+	{ "large_xattr_is_atomic", with_xattrs, op_xattr_large, 0, 0 },
+	{ "xattr_removed_is_atomic", with_xattrs, op_xattr_remove, 0, 0 },
+	{ "append_is_atomic", one_file, op_append, 0, 0 },
+	{ "append_of_many_blocks_is_atomic", one_file, op_append_blocks, 0, 0 },
+	{ "append_over_old_bytes_behind_eof_is_atomic", shortened, op_write_far, 0, 0 },
+	{ "write_behind_eof_is_atomic", one_file, op_write_far, 0, 0 },
+	{ "write_into_a_hole_is_atomic", with_holes, op_write_hole, 0, 0 },
+	{ "write_into_unwritten_blocks_is_atomic", preallocated, op_write_unwritten, 0, 0 },
+	{ "overwrite_leaves_old_or_new_bytes", one_file, op_overwrite, 1, 0 },
+	{ "truncate_down_is_atomic", one_file, op_truncate_down, 0, 0 },
+	{ "truncate_to_nothing_is_atomic", one_file, op_truncate_zero, 0, 0 },
+	{ "truncate_up_is_atomic", one_file, op_truncate_up, 0, 0 },
+	{ "truncate_up_over_old_bytes_shows_zeroes", shortened, op_truncate_up, 0, 0 },
+	{ "truncate_of_many_extents_is_atomic", fragmented, op_truncate_down, 0, 0 },
+	{ "punch_is_atomic", one_file, op_punch, 0, 0 },
+	{ "punch_with_edges_is_atomic", one_file, op_punch_edges, 0, 0 },
+	{ "punch_inside_a_block_is_atomic", one_file, op_punch_inside, 0, 0 },
+	{ "punch_of_many_extents_is_atomic", fragmented, op_punch_many, 0, 0 },
+	{ "zero_range_is_atomic", one_file, op_zero, 0, 0 },
+	{ "zero_range_of_many_extents_is_atomic", fragmented, op_zero_many, 0, 0 },
+	{ "fallocate_is_atomic", one_file, op_fallocate, 0, 0 },
+	{ "collapse_is_atomic", one_file, op_collapse, 0, 0 },
+	{ "collapse_of_many_extents_is_atomic", fragmented, op_collapse, 0, 0 },
+	{ "insert_is_atomic", one_file, op_insert, 0, 0 },
+	{ "insert_before_many_extents_is_atomic", fragmented, op_insert, 0, 0 },
+	{ "exchange_is_atomic", two_files, op_exchange, 0, 0 },
+	{ "exchange_of_many_extents_is_atomic", two_fragmented, op_exchange_many, 0, 0 },
+	{ "truncate_in_many_transactions_is_atomic", scattered, op_truncate_down, 0, TINY_LANE },
+	{ "punch_in_many_transactions_is_atomic", scattered, op_punch_all, 0, TINY_LANE },
+	{ "zero_range_in_many_transactions_is_atomic", scattered, op_zero_all, 0, TINY_LANE },
+	{ "collapse_in_many_transactions_is_atomic", scattered, op_collapse, 0, TINY_LANE },
+	{ "insert_in_many_transactions_is_atomic", scattered, op_insert, 0, TINY_LANE },
+	{ "unlink_in_many_transactions_is_atomic", scattered, op_unlink, 0, TINY_LANE },
+	{ "copy_at_the_end_is_atomic", two_files, op_copy, 0, 0 },
 };
 
 #define NR_CASES (sizeof(cases) / sizeof(cases[0]))

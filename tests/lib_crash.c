@@ -29,7 +29,7 @@
 
 /* More lines than this at one fence are sampled; the fence of a commit has far fewer. */
 #define MAX_LINES 192u
-#define MAX_VIEW_BYTES_PER_FILE (256u << 10)
+#define MAX_VIEW_BYTES_PER_FILE (1u << 20)
 
 /* ---- views ------------------------------------------------------------------------------------------ */
 
@@ -288,12 +288,23 @@ static void examine(struct explorer *ex, struct region *region)
 	judge(ex, &view);
 }
 
+/*
+ * Recovery finishes long operations in pieces that are all alike: crash it at each of its first
+ * fences, and at a few later ones. The same goes for which fences' recovery is crashed at all.
+ */
+static bool worth_it(uint64_t fence)
+{
+	return fence <= 12 || fence % 29 == 0;
+}
+
 /* A fence of the recovery of an image: crash there too. */
 static void on_recovery_drain(void *ctx, struct region *region)
 {
 	struct explorer *ex = ctx;
 	char outer[sizeof(ex->where)];
 
+	if (!worth_it(region_record_nr_drains(region)))
+		return;
 	memcpy(outer, ex->where, sizeof(outer));
 	snprintf(ex->where, sizeof(ex->where), "%.120s, then in recovery at its fence %llu", outer,
 		 (unsigned long long)region_record_nr_drains(region));
@@ -320,7 +331,7 @@ static void on_drain(void *ctx, struct region *region)
 	ex->fence++;
 	snprintf(ex->where, sizeof(ex->where), "crash at fence %u", ex->fence);
 	region_record_crash_image(region, SIZE_MAX, ex->image);
-	examine_image(ex, true);
+	examine_image(ex, worth_it(ex->fence));
 	for (size_t i = ex->fence % stride; i < n; i += stride) {
 		const struct sync_site *site;
 		uint64_t off;
@@ -401,7 +412,7 @@ void crash_explore(const struct crash_case *c)
 {
 	struct explorer ex = { .c = c, .where = "before the operation" };
 	struct sync_options sync_options = { 0 };
-	struct format_options format = { .label = "crash" };
+	struct format_options format = { .label = "crash", .lane_blocks = c->lane_blocks };
 	struct region *region = region_record_new(NULL, CRASH_VOLUME_BYTES, BLOCK_BYTES);
 	struct volume *vol;
 
