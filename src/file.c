@@ -270,7 +270,10 @@ static uint64_t store_into(struct inode *inode, const struct mapping *map, uint6
 	return n;
 }
 
-/* As much of the write as @tx has room for. */
+/*
+ * As much of the write as @tx has room for. *@ret_done is set on failure too: so many bytes have
+ * got blocks, and what of these was written before has been stored to.
+ */
 static int write_step(struct tx *tx, struct inode *inode, uint64_t pos, const unsigned char *buf,
 		      size_t len, unsigned flags, size_t *ret_done)
 {
@@ -290,6 +293,7 @@ static int write_step(struct tx *tx, struct inode *inode, uint64_t pos, const un
 		if (!err)
 			done += store_into(inode, &map, pos + done, buf + done, len - done);
 	}
+	*ret_done = done;
 	if (!err)
 		err = inode_modify(tx, inode, &di);
 	if (err)
@@ -299,26 +303,40 @@ static int write_step(struct tx *tx, struct inode *inode, uint64_t pos, const un
 	dinode_touch(inode->vol, di, TOUCH_MTIME | TOUCH_CTIME);
 	if (flags & IO_KILL_PRIV)
 		dinode_kill_priv(di);
-	*ret_done = done;
 	return 0;
 }
 
 /* One transaction of a write that allocates, converts or extends. */
-static int64_t write_new(struct inode *inode, uint64_t pos, const unsigned char *buf, size_t len,
-			 unsigned flags)
+static int write_once(struct inode *inode, uint64_t pos, const unsigned char *buf, size_t len,
+		      unsigned flags, size_t *ret_done)
 {
-	size_t done = 0;
 	struct tx *tx;
 	int err = tx_begin(inode->vol, 0, &tx, HERE);
 
 	if (err)
 		return err;
 	ilock(inode, SYNC_EXCL, HERE);
-	err = write_step(tx, inode, pos, buf, len, flags, &done);
+	err = write_step(tx, inode, pos, buf, len, flags, ret_done);
 	err = tx_end(tx, err);
 	iunlock(inode, SYNC_EXCL, HERE);
-	if (err == -ENOSPC && len > BLOCK_BYTES) /* as much as there is room for */
-		return write_new(inode, pos, buf, len / 2, flags);
+	return err;
+}
+
+/*
+ * Without room for all of it: as much as there is room for. At least what has been stored to in
+ * place, because that can be seen; it needs no room.
+ */
+static int64_t write_new(struct inode *inode, uint64_t pos, const unsigned char *buf, size_t len,
+			 unsigned flags)
+{
+	size_t done = 0;
+	int err = write_once(inode, pos, buf, len, flags, &done);
+
+	while (err == -ENOSPC && (done || len > BLOCK_BYTES)) {
+		len = done && done < len ? done : len / 2;
+		done = 0;
+		err = write_once(inode, pos, buf, len, flags, &done);
+	}
 	return err ? err : (int64_t)done;
 }
 
@@ -385,7 +403,8 @@ static int64_t write_locked(struct inode *inode, uint64_t pos, const unsigned ch
 
 	if (dflags & DINODE_IMMUTABLE || (dflags & DINODE_APPEND && !(flags & IO_APPEND)))
 		return -EPERM;
-	if (flags & IO_APPEND)
+	/* In cached mode the kernel knows where the end is, and has that folio locked. */
+	if (flags & IO_APPEND && !(flags & IO_CACHED))
 		pos = size;
 	if (pos >= MAX_FILE_BYTES)
 		return -EFBIG;
@@ -403,7 +422,7 @@ int64_t file_write(struct inode *inode, uint64_t pos, const void *buf, size_t le
 	if (flags & IO_WRITEBACK)
 		return write_back(inode, pos, buf, len, flags);
 	if (flags & IO_CACHED)
-		return write_locked(inode, pos, buf, len, flags & ~(unsigned)IO_APPEND);
+		return write_locked(inode, pos, buf, len, flags);
 	sync_rw_lock(&inode->iolock, SYNC_EXCL, 0, HERE);
 	result = write_locked(inode, pos, buf, len, flags);
 	sync_rw_unlock(&inode->iolock, SYNC_EXCL, HERE);
@@ -490,6 +509,8 @@ int64_t file_copy(struct inode *in, uint64_t in_pos, struct inode *out, uint64_t
 		  unsigned flags)
 {
 	size_t done = 0;
+	uint64_t size;
+	uint32_t dflags;
 	int64_t n = file_usable(in, false);
 
 	if (!n)
@@ -499,6 +520,9 @@ int64_t file_copy(struct inode *in, uint64_t in_pos, struct inode *out, uint64_t
 	if (in == out && in_pos < out_pos + len && out_pos < in_pos + len)
 		return -EINVAL;
 	copy_lock(in, out);
+	/* Where the source ends now: a copy to the same file may move that. */
+	size = file_size(in, &dflags);
+	len = in_pos < size ? (size_t)min_u64(len, size - in_pos) : 0;
 	while (done < len) {
 		n = copy_some(in, in_pos + done, out, out_pos + done, len - done, flags);
 		if (n <= 0)
