@@ -94,7 +94,8 @@ int xattr_blob_check(const void *blob, uint32_t bytes, uint64_t ino)
 	struct entry e;
 
 	if (bytes < HEADER_BYTES || bytes > MAX_XATTR_BLOB_BYTES ||
-	    from_le32(header->magic) != XATTR_MAGIC || from_le64(header->owner) != ino)
+	    from_le32(header->magic) != XATTR_MAGIC || from_le64(header->owner) != ino ||
+	    !header->nentries)
 		return -EUCLEAN;
 	if (from_le32(header->csum) !=
 	    crc32c_skip(blob, bytes, offsetof(struct xattr_header, csum)))
@@ -559,9 +560,9 @@ static int presence_check(struct tx *tx, struct inode *inode, const struct xattr
 		return (int)n;
 	if (n >= 0)
 		return flags & XATTR_CREATE ? -EEXIST : 0;
-	if (flags & XATTR_REPLACE)
-		return -ENODATA;
-	return change->value || is_acl(change->name) ? 0 : -ENODATA;
+	if (!change->value)
+		return is_acl(change->name) ? 0 : -ENODATA;
+	return flags & XATTR_REPLACE ? -ENODATA : 0;
 }
 
 int xattr_set_tx(struct tx *tx, struct inode *inode, const char *name, const void *value,

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
+#include <linux/xattr.h>
 
 #include "acl.h"
 
@@ -219,6 +220,7 @@ static void removing_an_acl_leaves_the_mode(void **state)
 
 	(void)state;
 	assert_int_equal(xattr_set(file, ACL_ACCESS, NULL, 0, 0), 0); /* there is none */
+	assert_int_equal(xattr_set(file, ACL_ACCESS, NULL, 0, XATTR_REPLACE), 0);
 	assert_int_equal(set_acl(file, ACL_ACCESS, "u::rwx,u:7:rw-,g::r-x,m::rw-,o::--x"), 0);
 	assert_int_equal(xattr_set(file, ACL_ACCESS, NULL, 0, 0), 0);
 	assert_acl(file, ACL_ACCESS, NULL);
