@@ -144,7 +144,9 @@ static uint32_t take_at_goal(struct volume *vol, const struct alloc_request *req
 		return 0;
 	map = group_map(vol, (uint32_t)(req->goal / MAP_BITS));
 	sync_lock(&map->lock, 0, HERE);
-	if (map_load(vol, map) == 0)
+	/* A small thing does not go on into a whole piece: it would be broken for its sake. */
+	if (map_load(vol, map) == 0 &&
+	    (req->large || map->huge_free[bit / HUGE_BLOCKS] != HUGE_BLOCKS))
 		count = map_run_at(map, bit, req->count);
 	if (count) {
 		map_take(map, bit, count);
@@ -226,12 +228,24 @@ static bool all_set(const struct volume *vol, struct map *map, unsigned plane, u
 	return set;
 }
 
+/*
+ * Whether every block of a range, in one group, is somebody's: used on the medium, or taken by a
+ * transaction that has not committed (which busy knows of), and not in quarantine.
+ */
+static bool all_owned(const struct volume *vol, struct map *map, uint32_t first, uint32_t count)
+{
+	for (uint32_t bit = first; bit < first + count; bit++)
+		if (!map_is_busy(map, bit) || map_test(vol, map, PLANE_QUARANTINED, bit))
+			return false;
+	return true;
+}
+
 int alloc_free(struct tx *tx, uint64_t blk, uint64_t count, bool quarantine)
 {
 	struct volume *vol = tx_volume(tx);
 	uint32_t first = (uint32_t)(blk % MAP_BITS);
 	struct map *map;
-	bool fresh;
+	bool owned;
 	int err;
 
 	if (!volume_owns_data(vol, blk, count))
@@ -239,12 +253,11 @@ int alloc_free(struct tx *tx, uint64_t blk, uint64_t count, bool quarantine)
 	map = group_map(vol, (uint32_t)(blk / MAP_BITS));
 	sync_lock(&map->lock, 0, HERE);
 	err = map_load(vol, map);
-	fresh = !err && map_is_busy(map, first) && !map_test(vol, map, PLANE_USED, first);
+	owned = !err && all_owned(vol, map, first, (uint32_t)count);
 	sync_unlock(&map->lock, HERE);
 	if (err)
 		return err;
-	/* What this transaction has allocated itself is busy, and not yet used on the medium. */
-	if (!fresh && !all_set(vol, map, PLANE_USED, first, (uint32_t)count))
+	if (!owned)
 		return volume_damaged(vol, blk << BLOCK_SHIFT, "blocks freed twice");
 	err = tx_bits(tx, map, PLANE_USED, false, first, (uint32_t)count, quarantine);
 	if (!err && quarantine)

@@ -162,7 +162,9 @@ int tx_modify(struct tx *tx, uint64_t off, uint32_t len, enum tx_kind kind, void
 		}
 		tx->log_bound += bound;
 	}
-	assert(buf->len == len && buf->kind == kind);
+	/* On a damaged volume two structures may claim one block. */
+	if (buf->len != len || buf->kind != kind)
+		return volume_damaged(tx->vol, off, "block with two owners");
 	*ret_copy = buf->copy;
 	return 0;
 }
@@ -172,7 +174,9 @@ int tx_create(struct tx *tx, uint64_t blk, enum tx_kind kind, void **ret_copy)
 	struct tx_buf *buf;
 	int err;
 
-	assert(!buf_find(tx, blk << BLOCK_SHIFT));
+	/* A damaged map gave out a block that is in use. */
+	if (buf_find(tx, blk << BLOCK_SHIFT))
+		return volume_damaged(tx->vol, blk << BLOCK_SHIFT, "block allocated twice");
 	err = buf_add(tx, blk << BLOCK_SHIFT, BLOCK_BYTES, kind, &buf);
 	if (err)
 		return err;
@@ -252,7 +256,7 @@ bool tx_room(const struct tx *tx, unsigned blocks)
 	/* One that has changed a dinode at most has all the room that there is: go on, or fail. */
 	if (tx->log_bound <= sizeof(struct log_lines) + DINODE_BYTES && tx->nbufs <= 1)
 		return true;
-	return tx->nbufs + blocks <= TX_MAX_BUFS && tx->nbits + 2 * blocks <= TX_MAX_BITS &&
+	return tx->nbufs + 2 * blocks <= TX_MAX_BUFS && tx->nbits + 2 * blocks <= TX_MAX_BITS &&
 	       tx->log_bound + blocks * each <= tx->lane->bytes;
 }
 

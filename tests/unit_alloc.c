@@ -181,6 +181,22 @@ static void small_things_do_not_break_a_whole_piece_while_a_broken_one_has_room(
 	bed_delete(bed);
 }
 
+static void a_small_thing_does_not_break_a_whole_piece_for_its_goal(void **state)
+{
+	struct bed *bed = bed_new(64 << 20, true);
+	struct alloc_request req = { .goal = 20 * HUGE_BLOCKS, .count = 1 };
+	uint64_t before = space_of(bed).free_huge, blk;
+	uint32_t got;
+
+	(void)state;
+	assert_int_equal(take(bed, &req, &blk, &got), 0);
+	assert_int_equal(space_of(bed).free_huge, before);
+	req.large = true;
+	assert_int_equal(take(bed, &req, &blk, &got), 0);
+	assert_int_equal(blk, req.goal);
+	bed_delete(bed);
+}
+
 static void freed_blocks_become_whole_pieces_again(void **state)
 {
 	struct bed *bed = bed_new(64 << 20, true);
@@ -340,6 +356,24 @@ static void blocks_may_come_and_go_in_one_transaction(void **state)
 	bed_delete(bed);
 }
 
+static void a_run_of_old_and_new_blocks_can_be_freed_at_once(void **state)
+{
+	struct bed *bed = bed_new(2 << 20, true);
+	uint64_t before = bed_free(bed), old = take_small(bed, 4), blk;
+	struct alloc_request req = { .goal = old + 4, .count = 4 };
+	uint32_t got;
+
+	(void)state;
+	bed_begin(bed, 0);
+	assert_int_equal(alloc_blocks(bed->tx, &req, &blk, &got), 0);
+	assert_int_equal(blk, old + 4);
+	assert_int_equal(bed_end(bed, alloc_free(bed->tx, old, 8, false)), 0);
+	assert_int_equal(bed_free(bed), before);
+	assert_false(on_medium(bed, PLANE_USED, old));
+	assert_false(on_medium(bed, PLANE_USED, blk));
+	bed_delete(bed);
+}
+
 static void more_bits_than_a_transaction_holds_are_efbig_and_come_back(void **state)
 {
 	struct bed *bed = bed_new(16 << 20, true);
@@ -478,6 +512,20 @@ static void an_aborted_quarantine_or_release_changes_nothing(void **state)
 	bed_begin(bed, 0);
 	assert_int_equal(alloc_release(bed->tx, blk, 6), 0);
 	assert_int_equal(bed_end(bed, -ECANCELED), -ECANCELED);
+	assert_int_equal(space_of(bed).quarantined, 6);
+	assert_false(take_everything(bed, TX_RESERVE, blk));
+	bed_delete(bed);
+}
+
+static void a_quarantined_block_cannot_be_freed_again(void **state)
+{
+	struct bed *bed = bed_new(2 << 20, true);
+	uint64_t blk = take_small(bed, 6);
+
+	(void)state;
+	assert_int_equal(give(bed, blk, 6, true), 0);
+	assert_int_equal(give(bed, blk, 6, false), -EIO);
+	assert_int_equal(give(bed, blk + 1, 1, true), -EIO);
 	assert_int_equal(space_of(bed).quarantined, 6);
 	assert_false(take_everything(bed, TX_RESERVE, blk));
 	bed_delete(bed);
@@ -850,17 +898,20 @@ int main(void)
 		cmocka_unit_test(large_files_stay_congruent_on_an_aged_volume),
 		cmocka_unit_test(
 			small_things_do_not_break_a_whole_piece_while_a_broken_one_has_room),
+		cmocka_unit_test(a_small_thing_does_not_break_a_whole_piece_for_its_goal),
 		cmocka_unit_test(freed_blocks_become_whole_pieces_again),
 		cmocka_unit_test(a_freed_block_is_not_handed_out_before_the_commit),
 		cmocka_unit_test(a_freed_block_is_not_free_before_the_last_fence),
 		cmocka_unit_test(an_abort_gives_back_what_was_taken_and_keeps_what_was_freed),
 		cmocka_unit_test(blocks_may_come_and_go_in_one_transaction),
+		cmocka_unit_test(a_run_of_old_and_new_blocks_can_be_freed_at_once),
 		cmocka_unit_test(more_bits_than_a_transaction_holds_are_efbig_and_come_back),
 		cmocka_unit_test(the_reserve_is_for_operations_that_free),
 		cmocka_unit_test(freeing_what_is_not_used_or_not_a_files_is_an_io_error),
 		cmocka_unit_test(a_group_with_a_damaged_map_is_left_alone),
 		cmocka_unit_test(a_quarantined_block_is_neither_free_nor_used_until_it_is_released),
 		cmocka_unit_test(an_aborted_quarantine_or_release_changes_nothing),
+		cmocka_unit_test(a_quarantined_block_cannot_be_freed_again),
 		cmocka_unit_test(quarantine_survives_a_remount_while_a_client_of_before_lives),
 		cmocka_unit_test(the_maps_are_their_model_after_any_operations),
 		cmocka_unit_test(threads_never_get_the_same_block),
