@@ -188,12 +188,15 @@ static int begin_punch(struct tx *tx, struct inode *inode, struct dinode *di, vo
 {
 	const struct begin *begin = arg;
 	uint64_t old = from_le64(di->size);
-	int err = zero_edges(tx, inode, begin->pos, begin->end);
+	int err = 0;
 
-	if (!err && begin->size != UINT64_MAX && begin->size > old) {
+	/* The tail first: it is zeroed in place, and an edge may be a copy of the same block. */
+	if (begin->size != UINT64_MAX && begin->size > old) {
 		err = zero_tail(tx, inode, old);
 		di->size = to_le64(begin->size);
 	}
+	if (!err)
+		err = zero_edges(tx, inode, begin->pos, begin->end);
 	if (err)
 		return err;
 	dinode_touch(inode->vol, di, TOUCH_MTIME | TOUCH_CTIME);
