@@ -16,12 +16,14 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <sys/stat.h>
 
 #include "alloc.h"
 #include "inode.h"
 #include "journal.h"
 #include "region.h"
 #include "udax/policy.h"
+#include "verified.h"
 #include "volume.h"
 #include "zeroing.h"
 
@@ -157,6 +159,11 @@ int get_blocks(struct tx *tx, struct inode *inode, uint64_t lblk, uint64_t count
 	return err;
 }
 
+static bool holds_metadata(const struct inode *inode, enum fork_id fork)
+{
+	return fork != FORK_DATA || S_ISDIR(inode->type);
+}
+
 int put_blocks(struct tx *tx, struct inode *inode, enum fork_id fork, uint64_t lblk, uint64_t count,
 	       bool quarantine, bool *ret_done)
 {
@@ -181,6 +188,9 @@ int put_blocks(struct tx *tx, struct inode *inode, enum fork_id fork, uint64_t l
 		err = extent_remove(tx, inode, fork, first, n);
 		if (!err)
 			err = alloc_free(tx, ext.pblk + (first - ext.lblk), n, quarantine);
+		/* They may come back as something else, which has to be verified then. */
+		for (uint64_t i = 0; !err && holds_metadata(inode, fork) && i < n; i++)
+			verified_clear(inode->vol, ext.pblk + (first - ext.lblk) + i);
 		if (!err)
 			err = add_blocks(tx, inode, -(int64_t)n);
 		if (err)

@@ -270,6 +270,10 @@ static void inode_put_n(struct inode *inode, uint64_t n, uint64_t nlookup)
 	sync_unlock(&shard->lock, HERE);
 	if (!last)
 		return;
+	if (inode->discarded) {
+		inode_handle_delete(inode);
+		return;
+	}
 	/* Nobody else can reach it now: its dinode may be read without the ilock. */
 	if (!inode_peek(NULL, inode)->nlink && !volume_usable(inode->vol, true))
 		inode_free(inode);
@@ -284,9 +288,19 @@ void inode_put(struct inode *inode)
 void inode_discard(struct inode *inode)
 {
 	struct shard *shard = shard_of(inode->vol, inode->ino);
+	bool last;
 
 	iunlock(inode, SYNC_EXCL, HERE);
-	load_done(shard, inode, false);
+	sync_lock(&shard->lock, 0, HERE);
+	shard_del(shard, inode);
+	inode->discarded = true;
+	last = --inode->refs == 0;
+	/* Somebody may wait to enter the number anew. */
+	sync_wake(&shard->loaded);
+	sync_unlock(&shard->lock, HERE);
+	/* Others may have found it by its number; the last of them deletes the handle. */
+	if (last)
+		inode_handle_delete(inode);
 }
 
 void inode_lookup_add(struct inode *inode, uint64_t n)

@@ -48,6 +48,7 @@ struct inode {
 	uint64_t refs;	  /* of any kind */
 	uint64_t nlookup; /* of those, the kernel's (FUSE lookup count) */
 	bool loading;	  /* not usable yet */
+	bool discarded;	  /* never came into being; no longer in the table */
 	struct inode *hash_next;
 };
 
@@ -111,8 +112,8 @@ int inode_modify(struct tx *tx, struct inode *inode, struct dinode **ret_di);
 int inode_prepare(struct volume *vol);
 
 /**
- * inode_create - a new inode with no links, in @tx, marked pending (a crash reclaims it until
- * somebody gives it a name by inode_link_changed()).
+ * inode_create - a new inode with no links, in @tx. The caller gives it links by inode_set_nlink()
+ * in the same transaction, or marks it pending by inode_set_pending().
  *
  * @parent gives the group under set-group-ID directories; may be NULL. Returned with a reference
  * and its ilock held exclusively with subclass 3 (nobody else can know it); if @tx is aborted the
@@ -123,7 +124,7 @@ int inode_create(struct tx *tx, struct inode *parent, mode_t mode, const struct 
 void inode_discard(struct inode *inode);
 
 /**
- * inode_link_changed - set nlink in @tx, and pending with it: an inode with no links is pending.
+ * inode_set_nlink - set nlink in @tx, and pending with it: an inode with no links is pending.
  */
 int inode_set_nlink(struct tx *tx, struct inode *inode, uint32_t nlink);
 
