@@ -46,6 +46,22 @@ double attr_timeout(const struct session *s, struct inode *inode)
 	return mode_of(inode) == MODE_UNCACHED ? 0 : s->opt.attr_timeout;
 }
 
+bool inode_has_power(struct inode *inode)
+{
+	uint32_t mode;
+
+	ilock(inode, SYNC_SHARED, HERE);
+	mode = from_le32(inode_peek(NULL, inode)->mode);
+	iunlock(inode, SYNC_SHARED, HERE);
+	return mode & (S_ISUID | S_ISGID);
+}
+
+/* The request at hand holds the inode in the kernel, so this does not wait for its eviction. */
+void power_lost(struct session *s, struct inode *inode)
+{
+	session_holder_ops.attr_changed(s, inode->ino);
+}
+
 /* ---- getattr, statx ------------------------------------------------------------------------------ */
 
 static struct udax_fuse_sx_time sx_time(struct timespec t)

@@ -174,9 +174,13 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t len, off_t pos, struct fuse_
 /* Returns the bytes written, or -errno. A page that was stored to is written back wholly or not. */
 static int64_t do_write(struct request *rq)
 {
-	int64_t n = file_write(rq->a.handle->inode, rq->a.u.io.pos, rq->a.u.io.data, rq->a.u.io.len,
+	struct inode *inode = rq->a.handle->inode;
+	bool power = rq->a.u.io.flags & IO_KILL_PRIV && inode_has_power(inode);
+	int64_t n = file_write(inode, rq->a.u.io.pos, rq->a.u.io.data, rq->a.u.io.len,
 			       rq->a.u.io.flags);
 
+	if (power)
+		power_lost(rq->s, inode);
 	if (n >= 0 && (size_t)n < rq->a.u.io.len && rq->a.u.io.flags & IO_WRITEBACK)
 		return -ENOSPC;
 	return n;
@@ -252,11 +256,15 @@ static enum outcome run_fallocate(struct request *rq)
 {
 	struct layout_ctx ctx = { .may_wait = rq->a.may_wait,
 				  .kill_priv = !request_is_privileged(rq->a.req) };
-	int err = layout_fallocate(rq->a.handle->inode, rq->a.u.range.mode, rq->a.u.range.pos,
-				   rq->a.u.range.len, &ctx);
+	struct inode *inode = rq->a.handle->inode;
+	bool power = ctx.kill_priv && inode_has_power(inode);
+	int err = layout_fallocate(inode, rq->a.u.range.mode, rq->a.u.range.pos, rq->a.u.range.len,
+				   &ctx);
 
 	if (err == -EAGAIN && !rq->a.may_wait)
 		return NEEDS_POOL;
+	if (power)
+		power_lost(rq->s, inode);
 	request_reply_err(rq->a.req, err);
 	return REPLIED;
 }
@@ -324,13 +332,14 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in_ino, off_t in_pos,
 			struct fuse_file_info *out_fi, size_t len, int flags)
 {
 	struct inode *in = handle_of(in_fi)->inode, *out = handle_of(out_fi)->inode;
+	bool kill = !request_is_privileged(req), power = kill && inode_has_power(out);
+	int64_t n = -EINVAL;
 
 	(void)in_ino, (void)out_ino;
-	if (flags) {
-		request_reply_err(req, -EINVAL);
-		return;
-	}
-	reply_written(req, file_copy(in, (uint64_t)in_pos, out, (uint64_t)out_pos,
-				     len < MAX_COPY_BYTES ? len : MAX_COPY_BYTES,
-				     request_is_privileged(req) ? 0 : IO_KILL_PRIV));
+	if (!flags)
+		n = file_copy(in, (uint64_t)in_pos, out, (uint64_t)out_pos,
+			      len < MAX_COPY_BYTES ? len : MAX_COPY_BYTES, kill ? IO_KILL_PRIV : 0);
+	if (power)
+		power_lost(session_of(req), out);
+	reply_written(req, n);
 }

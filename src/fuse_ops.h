@@ -34,6 +34,13 @@ void attr_to_stat(const struct attr *attr, struct stat *ret_st);
 /** attr_timeout - how long the kernel may believe the attributes of @inode, in seconds. */
 double attr_timeout(const struct session *s, struct inode *inode);
 
+/**
+ * inode_has_power - whether @inode is set-user-ID or set-group-ID. power_lost - tell the kernel that
+ * it may not be any more: where a write took the bits away, it would go on believing in them.
+ */
+bool inode_has_power(struct inode *inode);
+void power_lost(struct session *s, struct inode *inode);
+
 /* fuse_names.c: the directory tree */
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup);

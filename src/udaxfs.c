@@ -195,9 +195,6 @@ static int check_mountable(struct daemon *d)
 	} else if (geteuid() != 0 || errno != EACCES) {
 		return fail(d, "/dev/fuse: %s", strerror(errno));
 	}
-	if (geteuid() != 0 && !have_fusermount())
-		return fail(d, "fusermount3 is missing, which mounts for ordinary users: install "
-			       "the package fuse3");
 	return 0;
 }
 
@@ -211,6 +208,9 @@ static int mount_session(struct daemon *d)
 	log_capture_fuse(said, sizeof(said));
 	err = session_mount(d->session, d->opt.mountpoint);
 	log_capture_fuse(NULL, 0);
+	if (err && geteuid() != 0 && !have_fusermount())
+		return fail(d, "fusermount3 is missing, which mounts for ordinary users: install "
+			       "the package fuse3");
 	if (err)
 		return fail(d, "cannot mount on %s%s%s", d->opt.mountpoint, *said ? ": " : "",
 			    said);
