@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "alloc.h"
 #include "file.h"
 #include "layout.h"
 #include "volume.h"
@@ -298,6 +299,8 @@ static bool choose_fallocate(struct run *run, uint64_t *rng, uint64_t *a)
 {
 	if (!choose_range(run, rng, a, one_in(rng, 10) ? run->setup->bytes / 8 : 256 * 1024))
 		return false;
+	if (one_in(rng, 50)) /* all there is, or a little more */
+		a[2] = alloc_nfree(run->vol) * BLOCK_BYTES + below(rng, 3 * BLOCK_BYTES);
 	a[3] = one_in(rng, 3) ? FALLOC_FL_KEEP_SIZE : 0;
 	return true;
 }
@@ -503,14 +506,14 @@ static void apply_badfall(struct run *run, const uint64_t *a)
 }
 
 const struct op_kind file_ops[] = {
-	{ "write", 4, 110, choose_write, apply_write },
-	{ "read", 3, 20, choose_read, apply_read },
-	{ "copy", 6, 20, choose_copy, apply_copy },
-	{ "truncate", 3, 40, choose_truncate, apply_truncate },
-	{ "fallocate", 4, 25, choose_fallocate, apply_fallocate },
-	{ "zero", 4, 50, choose_zero, apply_zero },
-	{ "shift", 4, 35, choose_shift, apply_shift },
-	{ "exchange", 5, 20, choose_exchange, apply_exchange },
-	{ "badfall", 4, 1, choose_badfall, apply_badfall },
+	{ "write", 4, 1, 110, choose_write, apply_write },
+	{ "read", 3, 1, 20, choose_read, apply_read },
+	{ "copy", 6, 9, 20, choose_copy, apply_copy },
+	{ "truncate", 3, 1, 40, choose_truncate, apply_truncate },
+	{ "fallocate", 4, 1, 25, choose_fallocate, apply_fallocate },
+	{ "zero", 4, 1, 50, choose_zero, apply_zero },
+	{ "shift", 4, 1, 35, choose_shift, apply_shift },
+	{ "exchange", 5, 9, 20, choose_exchange, apply_exchange },
+	{ "badfall", 4, 1, 1, choose_badfall, apply_badfall },
 	{ 0 },
 };

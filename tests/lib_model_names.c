@@ -378,6 +378,7 @@ static void forbid_renaming(struct verdict *v, const struct mnode *dir, unsigned
 	if (!src || src == dst) /* two names of one inode: nothing happens */
 		return;
 	forbid(v, !new_dir->nlink, ENOENT);
+	forbid(v, !new_dir->nlink, EINVAL); /* it may have been below what is moved */
 	forbid(v, mdir_is_below(new_dir, src), EINVAL);
 	forbid(v, exchange && dst && mdir_is_below(dir, dst), EINVAL);
 	forbid(v, (dir->flags | src->flags) & FROZEN, EPERM);
@@ -739,18 +740,18 @@ static void apply_removexattr(struct run *run, const uint64_t *a)
 }
 
 const struct op_kind name_ops[] = {
-	{ "create", 7, 50, choose_create, apply_create },
-	{ "symlink", 3, 10, choose_symlink, apply_symlink },
-	{ "link", 3, 12, choose_link, apply_link },
-	{ "unlink", 2, 36, choose_unlink, apply_unlink },
-	{ "rmdir", 2, 12, choose_rmdir, apply_rmdir },
-	{ "rename", 5, 30, choose_rename, apply_rename },
-	{ "lookup", 2, 8, choose_lookup, apply_lookup },
-	{ "tmpfile", 2, 5, choose_tmpfile, apply_tmpfile },
-	{ "open", 1, 10, choose_open, apply_open },
-	{ "close", 1, 30, choose_close, apply_close },
-	{ "setattr", 7, 16, choose_setattr, apply_setattr },
-	{ "setxattr", 4, 20, choose_setxattr, apply_setxattr },
-	{ "removexattr", 2, 10, choose_removexattr, apply_removexattr },
+	{ "create", 7, 1, 50, choose_create, apply_create },
+	{ "symlink", 3, 1, 10, choose_symlink, apply_symlink },
+	{ "link", 3, 3, 12, choose_link, apply_link },
+	{ "unlink", 2, 1, 36, choose_unlink, apply_unlink },
+	{ "rmdir", 2, 1, 12, choose_rmdir, apply_rmdir },
+	{ "rename", 5, 5, 30, choose_rename, apply_rename },
+	{ "lookup", 2, 1, 8, choose_lookup, apply_lookup },
+	{ "tmpfile", 2, 1, 5, choose_tmpfile, apply_tmpfile },
+	{ "open", 1, 1, 10, choose_open, apply_open },
+	{ "close", 1, 0, 30, choose_close, apply_close },
+	{ "setattr", 7, 1, 16, choose_setattr, apply_setattr },
+	{ "setxattr", 4, 1, 20, choose_setxattr, apply_setxattr },
+	{ "removexattr", 2, 1, 10, choose_removexattr, apply_removexattr },
 	{ 0 },
 };

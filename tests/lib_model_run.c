@@ -395,10 +395,10 @@ static void apply_empty(struct run *run, const uint64_t *a)
 }
 
 const struct op_kind volume_ops[] = {
-	{ "remount", 1, 2, choose_remount, apply_remount },
-	{ "check", 0, 1, choose_check, apply_check },
-	{ "empty", 0, 0, choose_check, apply_empty },
-	{ "spoil", 1, 0, choose_spoil, apply_spoil },
+	{ "remount", 1, 0, 2, choose_remount, apply_remount },
+	{ "check", 0, 0, 1, choose_check, apply_check },
+	{ "empty", 0, 0, 0, choose_check, apply_empty },
+	{ "spoil", 1, 1, 0, choose_spoil, apply_spoil },
 	{ 0 },
 };
 
@@ -474,6 +474,11 @@ bool run_step(struct run *run, const struct op *op)
 		wrong(run, "the volume has met damage");
 	run->done++;
 	return !failed(run);
+}
+
+unsigned op_nodes(const struct op *op)
+{
+	return kind_at(op->kind)->nodes;
 }
 
 /* ---- operations as text -------------------------------------------------------------------------------- */

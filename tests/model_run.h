@@ -77,7 +77,9 @@ struct run {
 
 struct op_kind {
 	const char *name;
-	unsigned nargs, weight;
+	unsigned nargs;
+	unsigned nodes; /* bit i: argument i names a node */
+	unsigned weight;
 	/* Choose the arguments for the state that @run is in; false: nothing fits it. */
 	bool (*choose)(struct run *run, uint64_t *rng, uint64_t *a);
 	/* Do it to both. What is wrong goes to wrong(). */
@@ -98,6 +100,9 @@ void run_delete(struct run *run);
 uint32_t op_kind(const char *name);
 bool op_choose_kind(struct run *run, uint64_t *rng, uint32_t id, const char *name, struct op *ret_op);
 void op_choose(struct run *run, uint64_t *rng, uint32_t id, struct op *ret_op);
+
+/* op_nodes - which arguments name nodes: bit i for argument i. */
+unsigned op_nodes(const struct op *op);
 
 /* run_step - do it; false: run->why says what is wrong. */
 bool run_step(struct run *run, const struct op *op);

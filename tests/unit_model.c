@@ -229,9 +229,55 @@ static void simplify_argument(struct episode *e, const char *why, uint64_t *arg)
 	*arg = old;
 }
 
+/* Whether @op made, or names, a node in the set. */
+static bool concerns(const struct op *op, const bool *set)
+{
+	bool any = set[op->id];
+
+	for (unsigned a = 0; a < OP_ARGS; a++)
+		any |= op_nodes(op) >> a & 1 && op->a[a] && set[op->a[a]];
+	return any;
+}
+
+/* The nodes that @op names, and those that their making named. */
+static void add_nodes(const struct episode *e, const struct op *op, bool *set)
+{
+	for (unsigned a = 0; a < OP_ARGS; a++) {
+		if (!(op_nodes(op) >> a & 1) || set[op->a[a]])
+			continue;
+		set[op->a[a]] = true;
+		for (uint32_t i = 0; i < e->nops; i++)
+			if (e->ops[i].id == op->a[a])
+				add_nodes(e, &e->ops[i], set);
+	}
+}
+
+/* Keep only what concerns the nodes of the last operation, if that fails as well: often it does. */
+static void slice(struct episode *e, const char *why)
+{
+	bool *set = calloc(EPISODE_OPS + 2, sizeof(*set));
+	struct episode *all = malloc(sizeof(*all));
+	uint32_t n = 0;
+
+	assert_non_null(set);
+	assert_non_null(all);
+	memcpy(all, e, sizeof(*all));
+	add_nodes(all, &all->ops[all->nops - 1], set);
+	for (uint32_t i = 0; i < all->nops; i++)
+		if (!op_nodes(&all->ops[i]) || concerns(&all->ops[i], set))
+			e->ops[n++] = all->ops[i];
+	e->nops = n;
+	if (attempt(e) || !alike(e->why, why))
+		memcpy(e, all, sizeof(*e));
+	free(all);
+	free(set);
+}
+
 static void shrink(struct episode *e, const char *why)
 {
 	time_t deadline = time(NULL) + SHRINK_SECONDS;
+
+	slice(e, why);
 
 	for (uint32_t n = e->nops / 2; n; n = n > 1 && n < 8 ? n - 1 : n / 2)
 		for (uint32_t at = 0; at + n <= e->nops && time(NULL) < deadline;)
@@ -248,7 +294,7 @@ static void report(const struct episode *e)
 
 	print_message("the list of %u operations on a volume of %s, lockdep %s:\n", e->nops,
 		      setups[e->setup].name, e->lockdep ? "on" : "off");
-	for (uint32_t i = 0; i < e->nops; i++) {
+	for (uint32_t i = 0; i < e->nops && i < 100; i++) {
 		op_print(&e->ops[i], line, sizeof(line));
 		print_message("    %s\n", line);
 	}
