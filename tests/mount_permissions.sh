@@ -250,10 +250,10 @@ else
 	start_mount "$region" "$mnt" || exit 1
 fi
 for test in the_root_directory_is_the_makers files_belong_to_their_creator the_umask_is_applied \
-	modes_are_kept_and_enforced writing_clears_set_user_id flags_keep_the_owner_out_too; do
+	modes_are_kept_and_enforced writing_clears_set_user_id; do
 	check $test
 done
-for test in each_users_files_are_that_users a_sticky_directory_protects_names \
+for test in flags_keep_the_owner_out_too each_users_files_are_that_users a_sticky_directory_protects_names \
 	supplementary_groups_count a_set_group_id_directory_passes_its_group_on \
 	a_new_owner_does_not_get_the_old_ones_power writes_of_others_clear_set_user_id \
 	lists_of_access_are_enforced_and_inherited a_list_of_access_does_not_give_away_a_group \
