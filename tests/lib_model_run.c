@@ -14,6 +14,7 @@
 
 #include "alloc.h"
 #include "bed.h"
+#include "fsck.h"
 #include "journal.h"
 #include "mem.h"
 #include "namespace.h"
@@ -394,10 +395,55 @@ static void apply_empty(struct run *run, const uint64_t *a)
 	check_node(run, root, TOUCH_CTIME | TOUCH_MTIME, true, 0, 0);
 }
 
+/* ---- checking the medium ------------------------------------------------------------------------ */
+
+static void on_problem(void *ctx, const struct fsck_problem *problem)
+{
+	if (fsck_code_class(problem->code) != FSCK_CLASS_NOTE)
+		wrong(ctx, "fsck: %s: %.300s", fsck_code_name(problem->code), problem->text);
+}
+
+static void check_medium(struct run *run, bool mounted)
+{
+	struct fsck_options options = {
+		.pending = mounted ? FSCK_PENDING_ORPHANS : FSCK_PENDING_NONE,
+		.mounted = mounted,
+		.problem = on_problem,
+		.ctx = run,
+	};
+	struct fsck_report report;
+
+	if (fsck_check(run->region, &options, &report))
+		wrong(run, "fsck: %.300s", report.message);
+	else if (report.problems)
+		wrong(run, "fsck: %llu problems", (unsigned long long)report.problems);
+}
+
+/* fsck HOW: 0 while it is mounted, 1 after it was unmounted cleanly */
+static bool choose_fsck(struct run *run, uint64_t *rng, uint64_t *a)
+{
+	(void)run;
+	a[0] = below(rng, 2);
+	return true;
+}
+
+static void apply_fsck(struct run *run, const uint64_t *a)
+{
+	if (a[0]) {
+		drop_handles(run, true);
+		volume_unmount(run->vol);
+		run->vol = NULL;
+	}
+	check_medium(run, !a[0]);
+	if (!run->vol)
+		run_mount(run);
+}
+
 const struct op_kind volume_ops[] = {
 	{ "remount", 1, 0, 2, choose_remount, apply_remount },
 	{ "check", 0, 0, 1, choose_check, apply_check },
 	{ "empty", 0, 0, 0, choose_check, apply_empty },
+	{ "fsck", 1, 0, 1, choose_fsck, apply_fsck },
 	{ "spoil", 1, 1, 0, choose_spoil, apply_spoil },
 	{ 0 },
 };
