@@ -140,7 +140,7 @@ struct fsck_options {
 	void (*problem)(void *ctx, const struct fsck_problem *problem);
 	/* Called now and then: @stage is a word; @done of @total steps of it. NULL: not wanted. */
 	void (*progress)(void *ctx, const char *stage, uint64_t done, uint64_t total);
-	/* The region that is loaded from now on: what a SIGBUS handler has to know. NULL: not wanted. */
+	/* The region that is loaded from now on: what a SIGBUS handler has to know. May be NULL. */
 	void (*uses)(void *ctx, struct region *region);
 	void *ctx;
 };
@@ -174,6 +174,9 @@ struct fsck_report {
  * The caller holds the region's lock for writing when it mends. Not thread-safe for one region.
  */
 int fsck_check(struct region *region, const struct fsck_options *opt, struct fsck_report *ret);
+
+/** fsck_says_clean - a sound superblock says that it was unmounted and met no damage. */
+bool fsck_says_clean(struct region *region);
 
 /**
  * fsck_recover - let the core finish what is pending: mount and unmount. 0, or as volume_mount()

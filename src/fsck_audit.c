@@ -25,7 +25,7 @@ bool fsck_dinode_good(const struct dinode *d, uint64_t ino)
 	       from_le32(d->csum) == crc32c_skip(d, sizeof(*d), offsetof(struct dinode, csum));
 }
 
-/* ---- salvage ----------------------------------------------------------------------------------- */
+/* ---- salvage --------------------------------------------------------------------------------- */
 
 static bool known_type(uint32_t mode)
 {
@@ -134,7 +134,7 @@ bool fsck_salvage(struct fsck *f, uint64_t ino, struct dinode *d)
 	return true;
 }
 
-/* ---- fields ------------------------------------------------------------------------------------ */
+/* ---- fields ---------------------------------------------------------------------------------- */
 
 struct audit {
 	struct fsck *f;
@@ -280,7 +280,7 @@ bool fsck_audit(struct fsck *f, uint64_t ino, struct dinode *d, bool suspect, bo
 
 	if (suspect)
 		bad(&a, FSCK_DINODE_CSUM,
-		    "the dinode has a wrong checksum; what in it agrees with everything else is kept");
+		    "the dinode has a wrong checksum; what agrees with everything else is kept");
 	audit_flags(&a);
 	audit_by_type(&a);
 	audit_size(&a);

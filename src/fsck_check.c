@@ -123,8 +123,10 @@ static int check_safe(struct fsck *f)
 {
 	int err;
 
-	/* What can be mended without a doubt is so only if nothing else is wrong: blocks that nobody
-	 * owns may be all that is left of a file whose tree is damaged. */
+	/*
+	 * What can be mended without a doubt is so only if nothing else is wrong: blocks without an
+	 * owner may be all that is left of a file whose tree is damaged.
+	 */
 	f->mute = true;
 	f->repairing = false;
 	err = do_round(f);
@@ -149,6 +151,16 @@ static int check_on(struct fsck *f)
 	if (!err)
 		finish(f);
 	return err;
+}
+
+bool fsck_says_clean(struct region *region)
+{
+	struct fsck_report report = { 0 };
+	struct fsck_options silent = { 0 };
+	struct fsck probe = { .region = region, .opt = &silent, .report = &report, .mute = true };
+
+	return fsck_super(&probe) == 0 && !probe.found &&
+	       probe.super.state == to_le32(SUPER_CLEAN) && journal_is_empty(region, &probe.super);
 }
 
 /* A check that must not write, of a volume with something to replay, is done on an overlay. */

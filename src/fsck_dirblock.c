@@ -61,7 +61,7 @@ static uint32_t hash_of(const struct fsck *f, const struct dirent_disk *de)
 	return dir_hash(f->seed, de->name, de->name_bytes);
 }
 
-/* ---- laying out -------------------------------------------------------------------------------- */
+/* ---- laying out ------------------------------------------------------------------------------ */
 
 static void put_free(struct dirblock *db, uint32_t off, uint32_t bytes)
 {
@@ -160,7 +160,7 @@ void fsck_dirblock_drop(struct dirblock *db, uint32_t drop)
 	fsck_dirblock_relay(db, offs, n);
 }
 
-/* ---- looking ----------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------- */
 
 struct look {
 	struct fsck *f;
@@ -244,7 +244,7 @@ enum dirblock_state fsck_dirblock_audit(struct fsck *f, uint64_t ino, uint32_t g
 					uint64_t lblk, uint64_t pblk, struct dirblock *db,
 					bool quiet)
 {
-	struct look l = { .f = f, .ino = ino, .lblk = lblk, .pblk = pblk, .db = db, .quiet = quiet };
+	struct look l = { f, ino, lblk, pblk, quiet, db, { 0 }, 0, false, false };
 	unsigned misfits = header_misfits(db, ino, generation, lblk);
 	bool sealed = fsck_dirblock_sealed(db);
 

@@ -19,7 +19,7 @@
 #define POS_PER_BLOCK (BLOCK_BYTES / 8)
 #define TYPE_DIR (S_IFDIR >> 12)
 
-/* ---- a directory's blocks ---------------------------------------------------------------------- */
+/* ---- a directory's blocks -------------------------------------------------------------------- */
 
 struct listing {
 	struct extents e;
@@ -89,12 +89,11 @@ int fsck_dir_index(struct fsck *f, uint64_t ino, const struct dinode *d, struct 
 		}
 	}
 	vec_free(&blocks);
-	if (!err && ret->n)
-		qsort(ret->items, ret->n, sizeof(struct tree_rec), by_key);
+	vec_sort(ret, sizeof(struct tree_rec), by_key);
 	return err;
 }
 
-/* ---- one directory ----------------------------------------------------------------------------- */
+/* ---- one directory --------------------------------------------------------------------------- */
 
 struct dircheck {
 	struct fsck *f;
@@ -236,7 +235,7 @@ static int check_block(struct dircheck *c, const struct ext *at)
 	return err;
 }
 
-/* ---- the index --------------------------------------------------------------------------------- */
+/* ---- the index ------------------------------------------------------------------------------- */
 
 static int compare_names(const void *a, const void *b, void *ctx)
 {
@@ -261,12 +260,11 @@ static int end_of_run(struct dircheck *c)
 
 		if (compare_names(&pos[i - 1], &pos[i], c))
 			continue;
-		fsck_found(
-			c->f, FSCK_DUPLICATE_NAME, c->ino, FSCK_NOWHERE,
-			"directory inode %llu: the name \"%.*s\" is there twice; the one that leads "
-			"to inode %llu is removed",
-			(unsigned long long)c->ino, de->name_bytes, de->name,
-			(unsigned long long)from_le64(de->ino));
+		fsck_found(c->f, FSCK_DUPLICATE_NAME, c->ino, FSCK_NOWHERE,
+			   "directory inode %llu: the name \"%.*s\" is there twice; the one for "
+			   "inode %llu is removed",
+			   (unsigned long long)c->ino, de->name_bytes, de->name,
+			   (unsigned long long)from_le64(de->ino));
 		err = fsck_remove_later(c->f, c->ino, pos[i], from_le64(de->ino));
 	}
 	c->run.n = 0;
@@ -286,7 +284,7 @@ static int check_record(struct walk *w, uint64_t key, uint64_t val, bool suspect
 	if (!de || val || dir_hash(c->f->seed, de->name, de->name_bytes) != key >> 32) {
 		fsck_found(
 			c->f, FSCK_INDEX_STRAY, c->ino, FSCK_NOWHERE,
-			"directory inode %llu: an index record for position %llu belongs to no name",
+			"directory inode %llu: index record for position %llu belongs to no name",
 			(unsigned long long)c->ino, (unsigned long long)pos);
 		c->index_wrong = true;
 		return 0;
@@ -359,7 +357,7 @@ static int check_dir(struct dircheck *c)
 	return 0;
 }
 
-/* ---- removing ---------------------------------------------------------------------------------- */
+/* ---- removing -------------------------------------------------------------------------------- */
 
 static bool removal_hits(const struct removal *r, const struct ext *at, uint32_t off,
 			 const struct dirent_disk *de)

@@ -15,7 +15,7 @@
 #include "fsck.h"
 #include "region.h"
 
-/* ---- fsck_mem.c: bits and growing arrays ---------------------------------------------------- */
+/* ---- fsck_mem.c: bits and growing arrays ----------------------------------------------------- */
 
 struct bits {
 	uint64_t *words;
@@ -37,9 +37,10 @@ struct vec {
 /** vec_push - append a copy of the @bytes at @item. 0 or -ENOMEM. vec_at - element @i. */
 int vec_push(struct vec *v, const void *item, size_t bytes);
 void vec_free(struct vec *v);
+void vec_sort(struct vec *v, size_t bytes, int (*compare)(const void *a, const void *b));
 #define vec_at(v, type, i) (&((type *)(v)->items)[i])
 
-/* ---- what is known -------------------------------------------------------------------------- */
+/* ---- what is known --------------------------------------------------------------------------- */
 
 /* What a repair of an inode has to do, one bit each. */
 enum fix {
@@ -139,7 +140,7 @@ struct fsck {
 	struct vec orphans; /* uint64_t: inodes to get a name in lost+found */
 };
 
-/* ---- fsck_report.c -------------------------------------------------------------------------- */
+/* ---- fsck_report.c --------------------------------------------------------------------------- */
 
 /**
  * fsck_found - report. Returns whether this round is to mend it.
@@ -153,7 +154,7 @@ void fsck_failed(struct fsck *f, uint64_t ino, const char *fmt, ...)
 int fsck_fatal(struct fsck *f, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void fsck_progress(struct fsck *f, const char *stage, uint64_t done, uint64_t total);
 
-/* ---- fsck_store.c: changing the medium -------------------------------------------------------- */
+/* ---- fsck_store.c: changing the medium ------------------------------------------------------- */
 
 struct fix_store {
 	uint64_t off;
@@ -164,20 +165,20 @@ struct fix_store {
 /** fsck_store - put all of @stores in place, all or (after a crash) none. */
 void fsck_store(struct fsck *f, const struct fix_store *stores, unsigned n);
 void fsck_store_one(struct fsck *f, uint64_t off, const void *buf, uint32_t len);
-/** fsck_store_fresh - fill block @blk, which nothing refers to. Durable at the next fsck_store(). */
+/** fsck_store_fresh - fill a block that nothing refers to. Durable at the next fsck_store(). */
 void fsck_store_fresh(struct fsck *f, uint64_t blk, const void *buf);
 
 /** The copies' checksums. */
 void dinode_seal_copy(struct dinode *d);
 void map_seal_copy(struct map_block *m);
 
-/* ---- fsck_super.c, fsck_journal.c ------------------------------------------------------------- */
+/* ---- fsck_super.c, fsck_journal.c ------------------------------------------------------------ */
 
 int fsck_super(struct fsck *f);
 void fsck_super_finish(struct fsck *f); /* nothing is left: mark it clean, write the copy */
 int fsck_journal(struct fsck *f);
 
-/* ---- fsck_space.c ----------------------------------------------------------------------------- */
+/* ---- fsck_space.c ---------------------------------------------------------------------------- */
 
 static inline uint64_t fsck_map_blk(uint64_t group)
 {
@@ -199,7 +200,7 @@ int fsck_alloc(struct fsck *f, uint64_t want, uint64_t *ret_blk, uint64_t *ret_c
 void fsck_unalloc(struct fsck *f, uint64_t blk, uint64_t count);
 void fsck_space(struct fsck *f);
 
-/* ---- fsck_table.c: the inode file ------------------------------------------------------------- */
+/* ---- fsck_table.c: the inode file ------------------------------------------------------------ */
 
 int fsck_table_load(struct fsck *f);
 int fsck_table_mend(struct fsck *f);
@@ -218,7 +219,7 @@ bool fsck_map_bit(const struct fsck *f, uint64_t ino, unsigned plane);
 uint64_t fsck_map_copy(const struct fsck *f, uint64_t ino, bool used, bool pending,
 		       struct map_block *ret);
 
-/* ---- fsck_tree.c ------------------------------------------------------------------------------ */
+/* ---- fsck_tree.c ----------------------------------------------------------------------------- */
 
 struct walk {
 	struct fsck *f;
@@ -264,17 +265,17 @@ struct extents {
 };
 int fsck_extents(struct extents *e, const struct dinode *d);
 
-/* ---- fsck_inode.c ----------------------------------------------------------------------------- */
+/* ---- fsck_inode.c ---------------------------------------------------------------------------- */
 
 /** fsck_inodes - check every inode, find all owners. 0, -ENOMEM. */
 int fsck_inodes(struct fsck *f);
-/** fsck_inode_copy - the dinode with its fields put right, silently; whether its checksum is wrong. */
+/** fsck_inode_copy - the dinode with its fields put right; whether its checksum is wrong. */
 void fsck_inode_copy(struct fsck *f, uint64_t ino, struct dinode *ret, bool *ret_suspect);
 bool fsck_dinode_good(const struct dinode *d, uint64_t ino);
 
 /* fsck_audit.c: the fields of one dinode. Returns whether something was put right in @d. */
 bool fsck_audit(struct fsck *f, uint64_t ino, struct dinode *d, bool suspect, bool quiet);
-/** fsck_salvage - whether a dinode with a wrong checksum can be believed; guesses at what it was. */
+/** fsck_salvage - whether a dinode with a wrong checksum can be believed; guesses what it was. */
 bool fsck_salvage(struct fsck *f, uint64_t ino, struct dinode *d);
 
 /* fsck_mend.c: do what an inode's fix bits say; the same for all. 0, -ENOMEM. */
@@ -288,7 +289,7 @@ bool fsck_xattr_good(struct fsck *f, uint64_t ino, const struct dinode *d, char 
 /* fsck_twice.c: blocks with two owners. */
 int fsck_twice(struct fsck *f);
 
-/* ---- fsck_dirs.c, fsck_dirblock.c ------------------------------------------------------------- */
+/* ---- fsck_dirs.c, fsck_dirblock.c ------------------------------------------------------------ */
 
 int fsck_dirs(struct fsck *f);
 int fsck_remove_entries(struct fsck *f); /* f->removals */
@@ -315,7 +316,7 @@ enum dirblock_state fsck_dirblock_audit(struct fsck *f, uint64_t ino, uint32_t g
 					bool quiet);
 /** fsck_dirblock_next - the next name in a good block; *@off is 0 at first. NULL: no more. */
 struct dirent_disk *fsck_dirblock_next(struct dirblock *db, uint32_t *off);
-/** fsck_dirblock_relay - lay out and seal a block anew with the names that begin at these offsets. */
+/** fsck_dirblock_relay - lay out and seal a block anew with the names that begin at @offs. */
 void fsck_dirblock_relay(struct dirblock *db, const uint16_t *offs, unsigned n);
 /** fsck_dirblock_drop - without the name at @off. */
 void fsck_dirblock_drop(struct dirblock *db, uint32_t off);
@@ -324,13 +325,13 @@ void fsck_dirblock_new(struct dirblock *db, uint64_t ino, uint32_t generation, u
 bool fsck_dirblock_add(struct fsck *f, struct dirblock *db, const char *name, uint64_t ino,
 		       uint8_t type);
 
-/* ---- fsck_names.c, fsck_lost.c ---------------------------------------------------------------- */
+/* ---- fsck_names.c, fsck_lost.c --------------------------------------------------------------- */
 
 int fsck_names(struct fsck *f);
 int fsck_root(struct fsck *f);
 int fsck_lost(struct fsck *f); /* give f->orphans names in lost+found */
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static inline const void *fsck_block(const struct fsck *f, uint64_t blk)
 {

@@ -4,8 +4,8 @@
  *
  * Checking only marks what an inode needs (enum fix) and which parts of its extents have to go
  * (struct edit). Mending follows when all owners are known, because it takes blocks that nobody
- * owns: it makes each marked inode anew, in memory and in fresh tree nodes, and then puts the dinode in
- * place by one store. Until that store the old state stands, untouched.
+ * owns: it makes each marked inode anew, in memory and in fresh tree nodes, and then puts the
+ * dinode in place by one store. Until that store the old state stands, untouched.
  *
  * Extents read without a good checksum are not believed at once: when all others have been claimed,
  * they get their blocks if those are marked used and nobody else's.
@@ -18,7 +18,7 @@
 
 #define DTYPE(mode) ((uint8_t)(((mode)&S_IFMT) >> 12))
 
-/* ---- what stands in a slot --------------------------------------------------------------------- */
+/* ---- what stands in a slot ------------------------------------------------------------------- */
 
 static bool known_type(uint32_t mode)
 {
@@ -29,8 +29,8 @@ static bool known_type(uint32_t mode)
 }
 
 /*
- * The dinode of @ino, made credible if need be. *@ret_suspect: its checksum is wrong; of a free one:
- * it has to be made anew.
+ * The dinode of @ino, made credible if need be. *@ret_suspect: its checksum is wrong; of a free
+ * one: it has to be made anew.
  */
 static enum slot read_slot(struct fsck *f, uint64_t ino, struct dinode *d, bool *ret_suspect)
 {
@@ -62,7 +62,7 @@ void fsck_inode_copy(struct fsck *f, uint64_t ino, struct dinode *ret, bool *ret
 	fsck_audit(f, ino, ret, false, true);
 }
 
-/* ---- checking one ------------------------------------------------------------------------------ */
+/* ---- checking one ---------------------------------------------------------------------------- */
 
 struct check {
 	struct extents e;
@@ -291,7 +291,7 @@ static int check_inode(struct fsck *f, uint64_t ino)
 	return 0;
 }
 
-/* ---- extents that nothing vouches for ---------------------------------------------------------- */
+/* ---- extents that nothing vouches for -------------------------------------------------------- */
 
 static int judge_suspect(struct fsck *f, const struct suspect *s)
 {

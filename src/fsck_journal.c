@@ -89,7 +89,7 @@ int fsck_journal(struct fsck *f)
 		if (replayed == -EUCLEAN) {
 			give_up_committed(f);
 		} else {
-			/* -EIO says that some block of the volume is bad: found where it matters. */
+			/* -EIO: some block of the volume is bad, found where it matters. */
 			fsck_found(f, FSCK_REPLAY, FSCK_NOWHERE, JOURNAL_BLK,
 				   "%u committed transactions were replayed", committed);
 			f->report->stored = true;

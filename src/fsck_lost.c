@@ -23,7 +23,7 @@ static const struct dinode *dinode_of(const struct fsck *f, uint64_t ino)
 	return region_ptr(f->region, fsck_ino_off(f, ino), sizeof(struct dinode));
 }
 
-/* ---- entering names ---------------------------------------------------------------------------- */
+/* ---- entering names -------------------------------------------------------------------------- */
 
 /* A directory being filled from its last block on. */
 struct fill {
@@ -126,7 +126,7 @@ static bool name_taken(struct fill *fill, const char *name, uint64_t *ret_ino, u
 	return false;
 }
 
-/* ---- the directory ----------------------------------------------------------------------------- */
+/* ---- the directory --------------------------------------------------------------------------- */
 
 static void add_links(struct fsck *f, uint64_t dir, uint32_t n)
 {
@@ -216,7 +216,7 @@ static int lost_found(struct fsck *f, uint64_t *ret_dir)
 	return 0;
 }
 
-/* ---- what is lost ------------------------------------------------------------------------------ */
+/* ---- what is lost ---------------------------------------------------------------------------- */
 
 /* It has a name now, in @dir. */
 static void settle(struct fsck *f, uint64_t ino, uint64_t dir)

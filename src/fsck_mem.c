@@ -69,6 +69,12 @@ int vec_push(struct vec *v, const void *item, size_t bytes)
 	return 0;
 }
 
+void vec_sort(struct vec *v, size_t bytes, int (*compare)(const void *a, const void *b))
+{
+	if (v->n > 1)
+		qsort(v->items, v->n, bytes, compare);
+}
+
 void vec_free(struct vec *v)
 {
 	free(v->items);

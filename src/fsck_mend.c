@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
 /*
- * fsck_mend.c - doing what was marked: making inodes anew. fsck_inode.c has the reasons for the order.
+ * fsck_mend.c - doing what was marked: making inodes anew. fsck_inode.c says why in this order.
  */
 #include <stddef.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 #include "fsck_impl.h"
 
-/* ---- edits ------------------------------------------------------------------------------------- */
+/* ---- edits ----------------------------------------------------------------------------------- */
 
 static int by_place(const void *a, const void *b)
 {
@@ -48,7 +48,7 @@ static const struct edit *edit_at(const struct fsck *f, uint64_t ino, uint8_t fo
 	return NULL;
 }
 
-/* ---- one fork ---------------------------------------------------------------------------------- */
+/* ---- one fork -------------------------------------------------------------------------------- */
 
 /* A fork being collected, to be written anew. */
 struct rework {
@@ -80,8 +80,8 @@ static int emit_copy(struct rework *r, uint64_t lblk, uint64_t pblk, uint64_t co
 		if (err) {
 			fsck_failed(
 				f, r->e.walk.ino,
-				"inode %llu: there is no room for a copy of %llu blocks at file block "
-				"%llu; they are cut",
+				"inode %llu: there is no room for a copy of %llu blocks at file "
+				"block %llu; they are cut",
 				(unsigned long long)r->e.walk.ino, (unsigned long long)count,
 				(unsigned long long)lblk);
 			return 0;
@@ -173,7 +173,7 @@ static int mend_fork(struct mend *m, enum fork_id fork, bool anew)
 	if (anew && !err && fork == FORK_DATA)
 		err = emit_additions(&r);
 	if (anew && !err) {
-		qsort(r.recs.items, r.recs.n, sizeof(struct tree_rec), by_key);
+		vec_sort(&r.recs, sizeof(struct tree_rec), by_key);
 		err = fsck_tree_build(m->f, &m->d, fork, r.recs.items, r.recs.n, &nodes,
 				      &new_nodes);
 		for (size_t i = 0; !err && i < nodes.n; i++)
@@ -222,7 +222,7 @@ static int mend_index(struct mend *m, bool anew, bool count)
 	return err;
 }
 
-/* ---- one inode --------------------------------------------------------------------------------- */
+/* ---- one inode ------------------------------------------------------------------------------- */
 
 static void drop(struct fsck *f, uint64_t ino)
 {
@@ -310,8 +310,7 @@ int fsck_mend_marked(struct fsck *f)
 
 	if (!f->repairing)
 		return 0;
-	if (f->edits.n)
-		qsort(f->edits.items, f->edits.n, sizeof(struct edit), by_place);
+	vec_sort(&f->edits, sizeof(struct edit), by_place);
 	for (uint64_t ino = ROOT_INO; !err && ino < max; ino++)
 		if (fsck_iinfo(f, ino)->fix)
 			err = fsck_inode_mend(f, ino);

@@ -26,7 +26,7 @@ static bool is_dir(const struct fsck *f, uint64_t ino)
 	return fsck_in_use(f, ino) && fsck_iinfo(f, ino)->type == TYPE_DIR;
 }
 
-/* ---- the root ---------------------------------------------------------------------------------- */
+/* ---- the root -------------------------------------------------------------------------------- */
 
 static void root_new(struct fsck *f)
 {
@@ -65,7 +65,7 @@ int fsck_root(struct fsck *f)
 	return 0;
 }
 
-/* ---- paths ------------------------------------------------------------------------------------- */
+/* ---- paths ----------------------------------------------------------------------------------- */
 
 static int disconnected(struct fsck *f, uint64_t ino, const char *what)
 {
@@ -128,7 +128,7 @@ static int check_paths(struct fsck *f)
 	return err;
 }
 
-/* ---- what a dinode says ------------------------------------------------------------------------ */
+/* ---- what a dinode says ---------------------------------------------------------------------- */
 
 static void put_parent(struct fsck *f, uint64_t ino, uint64_t parent)
 {

@@ -4,9 +4,9 @@
  * can be checked as it will be after its journal is replayed, without writing to it.
  *
  * A region with a file is mapped a second time, shared and read-only, and a piece (a page; on a
- * devdax a granule, because it maps nothing smaller) is replaced by private memory when it is stored
- * to. A private file mapping would do the same for files, but a devdax allows none. A region in
- * memory is copied.
+ * devdax a granule, because it maps nothing smaller) is replaced by private memory when it is
+ * stored to. A private file mapping would do the same for files, but a devdax allows none. A
+ * region in memory is copied.
  *
  * A store to a page that cannot be read gets zeroes instead, as region_sigbus() leaves them.
  */

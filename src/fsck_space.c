@@ -4,9 +4,9 @@
  *
  * The owners that a round has found are the truth; a space map is only what they are compared with,
  * and is made anew from them. A block is allocated for a repair when no owner was found for it,
- * which is known once all inodes have been walked. One that its map calls free is preferred, because
- * what is in a used one may be all that is left of something. The map is changed at once, so a crash
- * leaves a leaked block and no more.
+ * which is known once all inodes have been walked. One that its map calls free is preferred,
+ * because what is in a used one may be all that is left of something. The map is changed at once,
+ * so a crash leaves a leaked block and no more.
  */
 #include <assert.h>
 #include <stddef.h>
@@ -36,7 +36,7 @@ void fsck_claim_fixed(struct fsck *f)
 		fsck_claim(f, fsck_map_blk(g), 1);
 }
 
-/* ---- maps as they stand ------------------------------------------------------------------------ */
+/* ---- maps as they stand ---------------------------------------------------------------------- */
 
 static const struct map_block *map_of(const struct fsck *f, uint64_t group)
 {
@@ -77,7 +77,7 @@ bool fsck_marked_used(const struct fsck *f, uint64_t blk, uint64_t count)
 	return true;
 }
 
-/* ---- allocating -------------------------------------------------------------------------------- */
+/* ---- allocating ------------------------------------------------------------------------------ */
 
 static void mark(struct fsck *f, uint64_t blk, uint64_t count, bool used)
 {
@@ -148,7 +148,7 @@ void fsck_unalloc(struct fsck *f, uint64_t blk, uint64_t count)
 	mark(f, blk, count, false);
 }
 
-/* ---- comparing --------------------------------------------------------------------------------- */
+/* ---- comparing ------------------------------------------------------------------------------- */
 
 /* What is wrong with one bit of a space map. */
 static enum fsck_code bit_verdict(const struct fsck *f, const struct map_block *m, uint64_t group,

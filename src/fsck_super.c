@@ -4,8 +4,8 @@
  *
  * One of the two, whose checksum is right and whose numbers describe a possible volume, gives the
  * geometry that everything else is read by; block 0 is asked first. A crash between the two stores
- * of an update leaves one torn or the copy stale: that is no damage, and any mount puts it right. Two
- * good ones that disagree about what never changes are damage.
+ * of an update leaves one torn or the copy stale: that is no damage, and any mount puts it right.
+ * Two good ones that disagree about what never changes are damage.
  */
 #include <stddef.h>
 

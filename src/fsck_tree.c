@@ -43,7 +43,7 @@ const struct fork_header *fsck_fork(const struct dinode *d, enum fork_id fork,
 	}
 }
 
-/* ---- walking ---------------------------------------------------------------------------------- */
+/* ---- walking --------------------------------------------------------------------------------- */
 
 /* The records of a node or fork, and what bounds them. */
 struct place {
@@ -227,7 +227,7 @@ int fsck_walk(struct walk *w, const struct dinode *d)
 	return walk_place(w, &root);
 }
 
-/* ---- extents ---------------------------------------------------------------------------------- */
+/* ---- extents --------------------------------------------------------------------------------- */
 
 static void extent_bad(struct extents *e, const struct ext *ext, const char *what)
 {
@@ -297,7 +297,7 @@ int fsck_extents(struct extents *e, const struct dinode *d)
 	return err ? err : extent_give(e);
 }
 
-/* ---- building --------------------------------------------------------------------------------- */
+/* ---- building -------------------------------------------------------------------------------- */
 
 struct build {
 	struct fsck *f;
@@ -315,7 +315,7 @@ static int build_alloc(struct build *b, uint64_t *ret_blk)
 		if (err && (!b->spare || !b->spare->n))
 			return err;
 		if (err) {
-			/* In place of the old tree: no crash here, please; but no other way either. */
+			/* Over the old tree: a crash now would cost it, but what else is there? */
 			b->goal_blk = *vec_at(b->spare, uint64_t, --b->spare->n);
 			b->goal_left = 1;
 		}

@@ -41,7 +41,7 @@ struct census {
 	bool attr_good;
 };
 
-/* ---- collecting -------------------------------------------------------------------------------- */
+/* ---- collecting ------------------------------------------------------------------------------ */
 
 static int add(struct census *c, const struct claim *claim)
 {
@@ -178,7 +178,7 @@ static int claim_table(struct census *c)
 	return claim_tree(c, FORK_DATA, false);
 }
 
-/* ---- judging ----------------------------------------------------------------------------------- */
+/* ---- judging --------------------------------------------------------------------------------- */
 
 static int by_number(const void *a, const void *b)
 {
@@ -216,8 +216,7 @@ static int cut_claims(const struct vec *claims, struct vec *ret)
 		if (!err)
 			err = vec_push(&ends, &end, sizeof(end));
 	}
-	if (!err && ends.n)
-		qsort(ends.items, ends.n, sizeof(uint64_t), by_number);
+	vec_sort(&ends, sizeof(uint64_t), by_number);
 	for (size_t i = 0; !err && i < claims->n; i++) {
 		struct claim rest = *vec_at(claims, struct claim, i), piece;
 
@@ -314,8 +313,7 @@ int fsck_twice(struct fsck *f)
 	}
 	if (!err)
 		err = cut_claims(&c.claims, &pieces);
-	if (!err && pieces.n)
-		qsort(pieces.items, pieces.n, sizeof(struct claim), by_rank);
+	vec_sort(&pieces, sizeof(struct claim), by_rank);
 	if (!err)
 		err = judge_all(f, &pieces);
 	vec_free(&c.claims);
