@@ -32,6 +32,30 @@ it_explains_itself() {
 }
 check it_explains_itself
 
+# help_of PROGRAM - all of its help, that of its verbs too.
+help_of() {
+	local verb
+	"$1" --help
+	[ "$1" = udaxctl ] || return 0
+	for verb in $(udaxctl --help | awk '/^  [a-z]+ / { print $1 }'); do udaxctl "$verb" --help; done
+}
+
+manual_and_help_have_the_same_options() {
+	local page=$tests/../docs/man/$1.8
+	help_of "$1" | grep -oE -- '--[a-z][a-z-]+' | sort -u >"$work/help"
+	grep -oE 'Fl -[a-z][a-z-]+|, -[a-z][a-z-]+' "$page" | sed 's/.* /-/' | sort -u >"$work/page"
+	diff "$work/help" "$work/page"
+	if [ "$1" = udaxctl ]; then
+		for verb in $(udaxctl --help | awk '/^  [a-z]+ / { print $1 }'); do
+			grep -q "^\.It Cm $verb$" "$page"
+		done
+	fi
+}
+for name in mkfs.udaxfs fsck.udaxfs udaxfs udaxctl; do
+	_title="manual and help of $name have the same options" \
+		check manual_and_help_have_the_same_options "$name"
+done
+
 what_is_not_a_udaxfs_is_said_so() {
 	local verb
 	for verb in map stat lockstat holders shutdown; do
