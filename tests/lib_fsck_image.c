@@ -191,10 +191,11 @@ void image_free(struct image *image)
 
 /* ---- looking at all of it ---------------------------------------------------------------------- */
 
+static volatile unsigned char sink; /* where bytes go that only had to be loaded */
+
 static void read_all(struct inode *inode, uint64_t size)
 {
 	uint64_t pos = 0;
-	volatile unsigned char sum = 0;
 
 	/* A repaired size may be anything: look at the beginning, and at data only. */
 	while (pos < size && file_seek(inode, pos, SEEK_DATA, &pos) == 0) {
@@ -202,7 +203,7 @@ static void read_all(struct inode *inode, uint64_t size)
 
 		assert_int_equal(file_read_begin(inode, pos, 65536, IO_UNCACHED, &plan), 0);
 		for (unsigned i = 0; i < plan.npieces; i++)
-			sum ^= *(const unsigned char *)plan.pieces[i].iov_base;
+			sink = *(const unsigned char *)plan.pieces[i].iov_base;
 		assert_true(plan.bytes > 0);
 		pos += plan.bytes;
 		file_read_end(inode, &plan);
