@@ -158,7 +158,7 @@ static void check_entries(struct run *run, const struct mnode *node, struct inod
 }
 
 static void check_lookup(struct run *run, const struct mnode *dir, struct inode *inode,
-			 const char *name, size_t len, const struct mnode *should)
+			 const char *name, size_t len, uint64_t should)
 {
 	struct inode *found;
 	int err = ns_lookup(inode, name, len, &found);
@@ -167,9 +167,9 @@ static void check_lookup(struct run *run, const struct mnode *dir, struct inode 
 		wrong(run, "directory %" PRIu64 ": %.*s: %s", dir->id, (int)len, name, strerror(-err));
 		return;
 	}
-	if (found->ino != should->ino)
+	if (found->ino != should)
 		wrong(run, "directory %" PRIu64 ": %.*s is inode %" PRIu64 ", should be %" PRIu64,
-		     dir->id, (int)len, name, found->ino, should->ino);
+		     dir->id, (int)len, name, found->ino, should);
 	inode_put(found);
 }
 
@@ -180,10 +180,11 @@ static void check_names(struct run *run, const struct mnode *dir, struct inode *
 	for (size_t i = 0; i < dir->nentries && !failed(run); i++) {
 		size_t len = model_name(dir->entries[i].name, name);
 
-		check_lookup(run, dir, inode, name, len, dir->entries[i].node);
+		check_lookup(run, dir, inode, name, len, dir->entries[i].node->ino);
 	}
 	if (dir->nlink)
-		check_lookup(run, dir, inode, "..", 2, dir->parent ? dir->parent : dir);
+		check_lookup(run, dir, inode, "..", 2,
+			     dir->parent ? dir->parent->ino : run->parent_ino);
 }
 
 /* ---- files -------------------------------------------------------------------------------------- */

@@ -139,7 +139,7 @@ static void written(struct run *run, struct mnode *node, uint64_t pos, uint64_t 
 	}
 	if (is < (int64_t)len) {
 		run->shorts++;
-		if (run->nfree > blocks_for(len))
+		if (run->nfree > blocks_for(len) && !run->joined)
 			wrong(run, "%lld bytes of %llu were written, and %llu blocks were free",
 			     (long long)is, (unsigned long long)len, (unsigned long long)run->nfree);
 	}

@@ -458,19 +458,21 @@ static void apply_lookup(struct run *run, const uint64_t *a)
 	struct verdict v = { .n = 0 };
 	char bytes[NAME_BUF];
 	size_t len = model_name(name, bytes);
+	uint64_t ino;
 
 	if (!parent)
 		return;
 	node = mdir_find(dir, name);
+	ino = node ? node->ino : 0;
 	if (len == 1 && bytes[0] == '.')
-		node = dir;
+		ino = dir->ino;
 	if (len == 2 && bytes[0] == '.' && bytes[1] == '.')
-		node = dir->parent ? dir->parent : dir->id ? NULL : dir;
+		ino = dir->parent ? dir->parent->ino : dir->id ? 0 : run->parent_ino;
 	forbid(&v, !S_ISDIR(dir->type), ENOTDIR);
 	forbid(&v, len > MAX_NAME_BYTES, ENAMETOOLONG);
-	forbid(&v, !node, ENOENT);
+	forbid(&v, !ino, ENOENT);
 	if (judge(run, &v, ns_lookup(parent, bytes, len, &inode), NEVER_FULL)) {
-		if (inode->ino != node->ino)
+		if (inode->ino != ino)
 			wrong(run, "found inode %llu", (unsigned long long)inode->ino);
 		inode_put(inode);
 	}

@@ -68,21 +68,44 @@ static void poison(struct region *region)
 	free(image);
 }
 
-struct run *run_new(const struct model_setup *setup, struct region *region, bool lockdep)
+static struct run *run_alloc(const struct model_setup *setup, struct region *region)
 {
-	struct format_options format = { .label = "model", .root_uid = 3, .root_gid = 4 };
 	struct run *run = calloc(1, sizeof(*run));
-	struct sync_options options = { lockdep, on_report, run };
-	struct attr attr;
-	struct inode *root;
 
 	if (!run)
 		abort();
 	run->setup = setup;
 	run->region = region;
-	run->sync = sync_pthread_new(&options);
 	run->buf = malloc(setup->max_len);
-	if (!run->sync || !run->buf)
+	if (!run->buf)
+		abort();
+	return run;
+}
+
+/* The model of an empty directory. */
+static void model_from(struct run *run, struct inode *root)
+{
+	struct mnode *node;
+	struct attr attr;
+
+	inode_attr(root, &attr);
+	model_init(&run->m, attr.mode & 07777, attr.uid, attr.gid);
+	node = run->m.nodes[0];
+	node->ino = root->ino;
+	node->mtime = attr.mtime;
+	node->ctime = attr.ctime;
+	run->parent_ino = ROOT_INO;
+}
+
+struct run *run_new(const struct model_setup *setup, struct region *region, bool lockdep)
+{
+	struct format_options format = { .label = "model", .root_uid = 3, .root_gid = 4 };
+	struct run *run = run_alloc(setup, region);
+	struct sync_options options = { lockdep, on_report, run };
+	struct inode *root;
+
+	run->sync = sync_pthread_new(&options);
+	if (!run->sync)
 		abort();
 	if (setup->poisoned)
 		poison(region);
@@ -94,13 +117,27 @@ struct run *run_new(const struct model_setup *setup, struct region *region, bool
 		return run;
 	if (inode_get(run->vol, ROOT_INO, &root))
 		abort();
-	inode_attr(root, &attr);
+	model_from(run, root);
 	inode_put(root);
-	model_init(&run->m, attr.mode & 07777, attr.uid, attr.gid);
-	run->m.nodes[0]->ino = ROOT_INO;
-	run->m.nodes[0]->mtime = attr.mtime;
-	run->m.nodes[0]->ctime = attr.ctime;
 	run->space = space_in_sight(run);
+	return run;
+}
+
+struct run *run_join(struct run *host, const struct model_setup *setup, const char *name)
+{
+	struct run *run = run_alloc(setup, host->region);
+	struct cred cred = { 0 };
+	struct inode *root, *dir;
+
+	run->joined = true;
+	run->sync = host->sync;
+	run->vol = host->vol;
+	if (inode_get(run->vol, ROOT_INO, &root) ||
+	    ns_create(root, name, strlen(name), S_IFDIR | 0755, &cred, 0, 0, &dir))
+		abort();
+	model_from(run, dir);
+	inode_put(dir);
+	inode_put(root);
 	return run;
 }
 
@@ -128,11 +165,12 @@ static void drop_handles(struct run *run, bool put)
 
 void run_delete(struct run *run)
 {
-	drop_handles(run, false);
-	if (run->vol)
+	drop_handles(run, run->joined);
+	if (run->vol && !run->joined)
 		volume_abandon(run->vol);
 	model_clear(&run->m);
-	sync_delete(run->sync);
+	if (!run->joined)
+		sync_delete(run->sync);
 	free(run->buf);
 	free(run);
 }
@@ -142,7 +180,7 @@ void run_delete(struct run *run)
 /* There is no telling how far an allocation comes among fragments; near the end all is excused. */
 static bool is_full(const struct run *run, uint64_t blocks)
 {
-	return blocks != NEVER_FULL && run->nfree < blocks + SLACK;
+	return blocks != NEVER_FULL && (run->joined || run->nfree < blocks + SLACK);
 }
 
 bool judge(struct run *run, const struct verdict *v, int64_t result, uint64_t blocks)
@@ -269,6 +307,8 @@ int odd_name_error(unsigned name)
 /* remount HOW: 0 cleanly, 1 cleanly with files open, 2 killed, 3 killed and what is pending is lost */
 static bool choose_remount(struct run *run, uint64_t *rng, uint64_t *a)
 {
+	if (run->joined)
+		return false;
 	a[0] = below(rng, run->setup->poisoned ? 4 : 3);
 	return true;
 }
@@ -422,9 +462,8 @@ static void check_medium(struct run *run, bool mounted)
 /* fsck HOW: 0 while it is mounted, 1 after it was unmounted cleanly */
 static bool choose_fsck(struct run *run, uint64_t *rng, uint64_t *a)
 {
-	(void)run;
 	a[0] = below(rng, 2);
-	return true;
+	return !run->joined;
 }
 
 static void apply_fsck(struct run *run, const uint64_t *a)

@@ -53,6 +53,8 @@ struct run {
 	struct region *region;
 	struct volume *vol;
 	struct model m;
+	uint64_t parent_ino; /* of the model's root: another one where it is only a part of the volume */
+	bool joined;	     /* others use the volume too */
 	struct handle handles[MAX_HANDLES];
 	uint64_t space;	      /* free blocks when empty, and what is never given back */
 	unsigned lock_reports;
@@ -91,6 +93,10 @@ extern const struct op_kind name_ops[], file_ops[], volume_ops[]; /* ended by .n
 /* ---- running (lib_model_run.c) ------------------------------------------------------------------ */
 
 struct run *run_new(const struct model_setup *setup, struct region *region, bool lockdep);
+
+/* A run of another thread on the volume of @host: its root is a new directory @name there. */
+struct run *run_join(struct run *host, const struct model_setup *setup, const char *name);
+
 void run_delete(struct run *run);
 
 /*
