@@ -43,6 +43,7 @@
 #include <fuse3/fuse_lowlevel.h>
 
 #include "fuse_arrive.h"
+#include "fuse_device.h"
 #include "fuse_ops.h"
 #include "fuse_request.h"
 #include "fuse_token.h"
@@ -71,6 +72,7 @@ struct serve {
 	atomic_uint nserving;	 /* threads that serve a message now */
 	atomic_ullong nmessages; /* written by the receiver */
 	unsigned streak;	 /* of the receiver: messages in a row that had been waiting */
+	struct device device;	 /* of the receiver */
 	unsigned ncpus;
 
 	pthread_mutex_t lock;
@@ -162,7 +164,6 @@ static void end_serving(struct serve *serve)
 static bool receive(struct session *s, struct request *rq)
 {
 	struct serve *serve = s->serve;
-	uint64_t before = sync_now_ns(s->sync), waited;
 	int n = fuse_session_receive_buf(s->se, &rq->buf);
 
 	if (n <= 0) {
@@ -170,9 +171,7 @@ static bool receive(struct session *s, struct request *rq)
 			end_serving(serve);
 		return false;
 	}
-	/* Longer than it takes to copy it: then we slept until it came. */
-	waited = sync_now_ns(s->sync) - before;
-	serve->streak = waited < 2000 + (uint64_t)n / 4 ? serve->streak + 1 : 0;
+	serve->streak = serve->device.was_there ? serve->streak + 1 : 0;
 	request_arrived(rq);
 	return true;
 }
@@ -326,6 +325,7 @@ static int serve_new(struct session *s)
 	s->serve = serve;
 	atomic_store(&serve->turn, 1); /* nobody receives */
 	serve->ncpus = usable_cpus();
+	device_init(&serve->device, s->sync, s->opt.spin_us);
 	pthread_mutex_init(&serve->lock, NULL);
 	init_cond(&serve->tick);
 	serve->done_fd = eventfd(0, EFD_CLOEXEC);
@@ -486,8 +486,9 @@ void session_delete(struct session *s)
 
 static ssize_t session_read(int fd, void *buf, size_t len, void *userdata)
 {
-	(void)userdata;
-	return read(fd, buf, len);
+	struct session *s = userdata;
+
+	return device_read(&s->serve->device, fd, buf, len);
 }
 
 int session_mount(struct session *s, const char *mountpoint)

@@ -25,6 +25,7 @@ struct volume;
 struct session_options {
 	double attr_timeout, entry_timeout, negative_timeout; /* seconds */
 	unsigned max_threads; /* that receive and serve requests; 0: chosen */
+	unsigned spin_us;     /* how long to look for a request before sleeping (fuse_device.h) */
 	bool noatime;
 	bool nodiratime;
 };

@@ -23,6 +23,7 @@
 
 #define DEFAULT_TIMEOUT 86400.0
 #define MAX_THREADS 1024u
+#define DEFAULT_SPIN_US 100u
 
 enum key { KEY_IGNORE, KEY_RO, KEY_RW, KEY_KEEP };
 
@@ -37,7 +38,7 @@ static const struct fuse_opt option_table[] = {
 	FIELD("--version", opt_version, 1), FIELD("lockdep", opt_lockdep, 1),
 	FIELD("lockdep_pairs=%s", lockdep_pairs, 0), FIELD("assume_pmem", opt_assume_pmem, 1),
 	FIELD("mmaplock=%s", opt_policy, 0), FIELD("granule=%s", opt_granule, 0),
-	FIELD("max_threads=%u", session.max_threads, 0),
+	FIELD("max_threads=%u", session.max_threads, 0), FIELD("spin_us=%u", session.spin_us, 0),
 	FIELD("attr_timeout=%lf", session.attr_timeout, 0),
 	FIELD("entry_timeout=%lf", session.entry_timeout, 0),
 	FIELD("negative_timeout=%lf", session.negative_timeout, 0),
@@ -81,6 +82,7 @@ static void usage(FILE *out)
 	      "  -o assume_pmem          treat a file as persistent memory (not safe in power loss)\n"
 	      "  -o granule=BYTES        simulate a device that can only be mapped in such pieces\n"
 	      "  -o max_threads=N        threads that serve requests (10)\n"
+	      "  -o spin_us=N            look for the next request so long before sleeping (100)\n"
 	      "  -o attr_timeout=S       how long the kernel may believe attributes,\n"
 	      "  -o entry_timeout=S      names,\n"
 	      "  -o negative_timeout=S   and missing names, in seconds (86400)\n"
@@ -292,6 +294,7 @@ enum options_result options_parse(int argc, char **argv, struct options *ret)
 	struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
 
 	*ret = (struct options){ 0 };
+	ret->session.spin_us = DEFAULT_SPIN_US;
 	ret->session.attr_timeout = DEFAULT_TIMEOUT;
 	ret->session.entry_timeout = DEFAULT_TIMEOUT;
 	ret->session.negative_timeout = DEFAULT_TIMEOUT;
