@@ -162,7 +162,7 @@ static const unsigned long own[] = {
 	UDAX_IOC_GROW,
 };
 
-#define NOWN (sizeof(own) / sizeof(own[0]))
+#define NR_OWN (sizeof(own) / sizeof(own[0]))
 
 static char payload[16384];
 
@@ -171,7 +171,7 @@ static void a_foreign_version_is_refused(void)
 	static const uint32_t versions[] = { 0, 2, UINT32_MAX };
 	int fd = open_uncached("f");
 
-	for (unsigned i = 0; i < NOWN; i++) {
+	for (unsigned i = 0; i < NR_OWN; i++) {
 		for (unsigned v = 0; v < 3; v++) {
 			memset(payload, 0, sizeof(payload));
 			memcpy(payload, &versions[v], 4);
@@ -187,7 +187,7 @@ static void another_size_or_direction_is_refused(void)
 
 	memset(payload, 0, sizeof(payload));
 	payload[0] = UDAX_IOC_VERSION;
-	for (unsigned i = 0; i < NOWN; i++) {
+	for (unsigned i = 0; i < NR_OWN; i++) {
 		unsigned nr = _IOC_NR(own[i]);
 
 		for (unsigned s = 0; s < 5; s++)
@@ -231,7 +231,7 @@ static void a_bad_address_is_an_error(void)
 {
 	int fd = open_uncached("f");
 
-	for (unsigned i = 0; i < NOWN; i++)
+	for (unsigned i = 0; i < NR_OWN; i++)
 		EXPECT(EFAULT, ioctl(fd, own[i], 0));
 	EXPECT(EFAULT, ioctl(fd, FS_IOC_GETFLAGS, 0));
 }
@@ -244,7 +244,7 @@ static void noise_is_survived(void)
 
 	srandom(4711);
 	for (unsigned i = 0; i < 5000; i++) {
-		unsigned long cmd = own[(unsigned long)random() % NOWN];
+		unsigned long cmd = own[(unsigned long)random() % NR_OWN];
 		unsigned size = random() % 2 ? _IOC_SIZE(cmd) : (unsigned)random() % 16384;
 
 		if (random() % 4 == 0)
@@ -744,18 +744,18 @@ static const struct {
 	CASE(a_generation_is_kept),
 };
 
-#define NCASES (sizeof(cases) / sizeof(cases[0]))
+#define NR_CASES (sizeof(cases) / sizeof(cases[0]))
 
 int main(int argc, char **argv)
 {
 	if (argc == 2 && strcmp(argv[1], "--list") == 0) {
-		for (unsigned i = 0; i < NCASES; i++)
+		for (unsigned i = 0; i < NR_CASES; i++)
 			puts(cases[i].name);
 		return 0;
 	}
 	if (argc != 3 || chdir(argv[2]))
 		fail("usage: tool_ioctl --list | CASE DIR");
-	for (unsigned i = 0; i < NCASES; i++) {
+	for (unsigned i = 0; i < NR_CASES; i++) {
 		if (strcmp(argv[1], cases[i].name) == 0) {
 			cases[i].run();
 			return 0;
