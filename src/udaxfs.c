@@ -19,6 +19,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
@@ -427,6 +428,18 @@ static int run_foreground(struct daemon *d)
 	return err ? EXIT_MOUNT : 0;
 }
 
+/*
+ * Many small objects that live long (inodes), made and freed by whichever thread is at it: one
+ * arena, grown in steps that are worth a system call. Buffers of requests stay in it too.
+ */
+static void tune_malloc(void)
+{
+	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_TOP_PAD, 1 << 20);
+	mallopt(M_TRIM_THRESHOLD, 64 << 20);
+	mallopt(M_MMAP_THRESHOLD, 4 << 20);
+}
+
 static int remount(const struct options *opt)
 {
 	if (mount(NULL, opt->mountpoint, NULL, opt->ms_flags, NULL) == 0)
@@ -454,6 +467,7 @@ int main(int argc, char **argv)
 	if (d.opt.remount)
 		return remount(&d.opt);
 	umask(0);
+	tune_malloc();
 	/* Under memory pressure our allocations must not wait for our own mount; needs privilege. */
 	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 	return d.opt.foreground ? run_foreground(&d) : run_background(&d);
