@@ -404,3 +404,58 @@ void model_settle(struct model *m, struct mnode *node)
 	}
 	node_free(node);
 }
+
+static void *copy_of(const void *bytes, size_t len)
+{
+	void *copy = must(malloc(len + 1));
+
+	memcpy(copy, bytes, len);
+	return copy;
+}
+
+static void file_clone(struct mfile *f)
+{
+	const struct mpage *pages = f->pages;
+
+	f->room = f->npages;
+	f->pages = must(malloc((f->npages + 1) * sizeof(f->pages[0])));
+	for (size_t i = 0; i < f->npages; i++)
+		f->pages[i] = (struct mpage){ pages[i].index, copy_of(pages[i].bytes, MPAGE_BYTES) };
+}
+
+/* All but the pointers to other nodes. */
+static struct mnode *node_clone(const struct mnode *node)
+{
+	struct mnode *copy = copy_of(node, sizeof(*node));
+
+	file_clone(&copy->file);
+	if (node->target)
+		copy->target = copy_of(node->target, strlen(node->target) + 1);
+	if (node->nentries)
+		copy->entries = copy_of(node->entries, node->nentries * sizeof(node->entries[0]));
+	else
+		copy->entries = NULL;
+	copy->room = node->nentries;
+	copy->xattrs = NULL;
+	for (const struct mxattr *x = node->xattrs; x; x = x->next)
+		mxattr_set(copy, x->name, x->value, x->len);
+	return copy;
+}
+
+void model_clone(const struct model *m, struct model *ret)
+{
+	struct model copy = { .nnodes = m->nnodes, .room = m->nnodes };
+
+	copy.nodes = must(malloc(m->nnodes * sizeof(copy.nodes[0])));
+	for (size_t i = 0; i < m->nnodes; i++)
+		copy.nodes[i] = node_clone(m->nodes[i]);
+	for (size_t i = 0; i < m->nnodes; i++) {
+		struct mnode *node = copy.nodes[i];
+
+		if (node->parent)
+			node->parent = model_node(&copy, node->parent->id);
+		for (size_t e = 0; e < node->nentries; e++)
+			node->entries[e].node = model_node(&copy, node->entries[e].node->id);
+	}
+	*ret = copy;
+}

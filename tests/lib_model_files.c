@@ -506,14 +506,14 @@ static void apply_badfall(struct run *run, const uint64_t *a)
 }
 
 const struct op_kind file_ops[] = {
-	{ "write", 4, 1, 110, choose_write, apply_write },
-	{ "read", 3, 1, 20, choose_read, apply_read },
-	{ "copy", 6, 9, 20, choose_copy, apply_copy },
-	{ "truncate", 3, 1, 40, choose_truncate, apply_truncate },
-	{ "fallocate", 4, 1, 25, choose_fallocate, apply_fallocate },
-	{ "zero", 4, 1, 50, choose_zero, apply_zero },
-	{ "shift", 4, 1, 35, choose_shift, apply_shift },
-	{ "exchange", 5, 9, 20, choose_exchange, apply_exchange },
-	{ "badfall", 4, 1, 1, choose_badfall, apply_badfall },
+	{ "write", 4, 1, 110, GRADUAL, choose_write, apply_write },
+	{ "read", 3, 1, 20, NOT_CUT, choose_read, apply_read },
+	{ "copy", 6, 9, 20, GRADUAL, choose_copy, apply_copy },
+	{ "truncate", 3, 1, 40, ATOMIC, choose_truncate, apply_truncate },
+	{ "fallocate", 4, 1, 25, ATOMIC, choose_fallocate, apply_fallocate },
+	{ "zero", 4, 1, 50, ATOMIC, choose_zero, apply_zero },
+	{ "shift", 4, 1, 35, ATOMIC, choose_shift, apply_shift },
+	{ "exchange", 5, 9, 20, ATOMIC, choose_exchange, apply_exchange },
+	{ "badfall", 4, 1, 1, ATOMIC, choose_badfall, apply_badfall },
 	{ 0 },
 };

@@ -443,7 +443,7 @@ static void on_problem(void *ctx, const struct fsck_problem *problem)
 		wrong(ctx, "fsck: %s: %.300s", fsck_code_name(problem->code), problem->text);
 }
 
-static void check_medium(struct run *run, bool mounted)
+void check_medium(struct run *run, bool mounted)
 {
 	struct fsck_options options = {
 		.pending = mounted ? FSCK_PENDING_ORPHANS : FSCK_PENDING_NONE,
@@ -478,12 +478,27 @@ static void apply_fsck(struct run *run, const uint64_t *a)
 		run_mount(run);
 }
 
+/* crash FENCE SEED: in the next operation that can be cut */
+static bool choose_crash(struct run *run, uint64_t *rng, uint64_t *a)
+{
+	a[0] = 1 + below(rng, one_in(rng, 4) ? 60 : 8);
+	a[1] = below(rng, 1000);
+	return run->setup->poisoned;
+}
+
+static void apply_crash(struct run *run, const uint64_t *a)
+{
+	run->cut_at = run->setup->poisoned ? a[0] : 0;
+	run->cut_seed = a[1];
+}
+
 const struct op_kind volume_ops[] = {
-	{ "remount", 1, 0, 2, choose_remount, apply_remount },
-	{ "check", 0, 0, 1, choose_check, apply_check },
-	{ "empty", 0, 0, 0, choose_check, apply_empty },
-	{ "fsck", 1, 0, 1, choose_fsck, apply_fsck },
-	{ "spoil", 1, 1, 0, choose_spoil, apply_spoil },
+	{ "crash", 2, 0, 5, NOT_CUT, choose_crash, apply_crash },
+	{ "remount", 1, 0, 2, NOT_CUT, choose_remount, apply_remount },
+	{ "check", 0, 0, 1, NOT_CUT, choose_check, apply_check },
+	{ "empty", 0, 0, 0, NOT_CUT, choose_check, apply_empty },
+	{ "fsck", 1, 0, 1, NOT_CUT, choose_fsck, apply_fsck },
+	{ "spoil", 1, 1, 0, NOT_CUT, choose_spoil, apply_spoil },
 	{ 0 },
 };
 
@@ -539,22 +554,31 @@ void op_choose(struct run *run, uint64_t *rng, uint32_t id, struct op *ret_op)
 	} while (!kind_at(ret_op->kind)->choose(run, rng, ret_op->a));
 }
 
+/* Do it, and compare what it has touched. */
+void run_do(struct run *run, const struct op_kind *kind)
+{
+	kind->apply(run, run->op->a);
+	for (unsigned i = 0; i < run->ntouched && !failed(run); i++) {
+		struct mnode *node = run->touched[i].node;
+
+		if (node && (node->nlink || node->handles))
+			check_node(run, node, run->touched[i].times, run->op->id % 32 == 0,
+				   run->touched[i].pos, run->touched[i].len);
+		else if (node)
+			model_settle(&run->m, node);
+	}
+}
+
 bool run_step(struct run *run, const struct op *op)
 {
 	run->ntouched = 0;
 	run->op = op;
 	run->nfree = alloc_nfree(run->vol);
 	run->began = sync_realtime(run->sync);
-	kind_at(op->kind)->apply(run, op->a);
-	for (unsigned i = 0; i < run->ntouched && !failed(run); i++) {
-		struct mnode *node = run->touched[i].node;
-
-		if (node && (node->nlink || node->handles))
-			check_node(run, node, run->touched[i].times, op->id % 32 == 0,
-				   run->touched[i].pos, run->touched[i].len);
-		else if (node)
-			model_settle(&run->m, node);
-	}
+	if (run->cut_at && kind_at(op->kind)->crash != NOT_CUT)
+		run_cut(run, kind_at(op->kind));
+	else
+		run_do(run, kind_at(op->kind));
 	if (!failed(run) && atomic_load(&run->vol->stat.errors))
 		wrong(run, "the volume has met damage");
 	run->done++;

@@ -86,6 +86,9 @@ struct model {
 void model_init(struct model *m, mode_t root_perm, uint32_t uid, uint32_t gid);
 void model_clear(struct model *m);
 
+/* A second model that is the same. */
+void model_clone(const struct model *m, struct model *ret);
+
 /* The node that operation @id made, or NULL: never made, or gone. */
 struct mnode *model_node(const struct model *m, uint64_t id);
 struct mnode *model_add(struct model *m, uint64_t id, mode_t type, mode_t perm);

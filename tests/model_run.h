@@ -61,6 +61,9 @@ struct run {
 	unsigned char *buf;   /* of setup->max_len bytes */
 	struct inode *all[2]; /* references that an operation holds */
 
+	/* The next operation is cut off at this fence, counted from 1 on; 0: it is not. */
+	uint64_t cut_at, cut_seed;
+
 	/* Of the operation under way. */
 	const struct op *op;
 	uint64_t nfree;	       /* when it began */
@@ -74,7 +77,7 @@ struct run {
 	char why[400]; /* it failed: what was found */
 
 	/* Over all operations. */
-	uint64_t done, refused, full, shorts, skipped;
+	uint64_t done, refused, full, shorts, cuts;
 };
 
 struct op_kind {
@@ -82,6 +85,7 @@ struct op_kind {
 	unsigned nargs;
 	unsigned nodes; /* bit i: argument i names a node */
 	unsigned weight;
+	enum { NOT_CUT, ATOMIC, GRADUAL } crash; /* what a crash in the middle of it may leave */
 	/* Choose the arguments for the state that @run is in; false: nothing fits it. */
 	bool (*choose)(struct run *run, uint64_t *rng, uint64_t *a);
 	/* Do it to both. What is wrong goes to wrong(). */
@@ -118,6 +122,10 @@ void op_print(const struct op *op, char *buf, size_t size);
 bool op_parse(const char *text, struct op *ret_op);
 
 void run_mount(struct run *run);
+
+/* run_do - do run->op. run_cut - do it, with a crash at the fence run->cut_at (lib_model_crash.c). */
+void run_do(struct run *run, const struct op_kind *kind);
+void run_cut(struct run *run, const struct op_kind *kind);
 
 /* ---- for the operations ---------------------------------------------------------------------------- */
 
@@ -158,6 +166,8 @@ unsigned node_kind(const struct mnode *node);
 bool one_in(uint64_t *rng, unsigned n);
 uint64_t below(uint64_t *rng, uint64_t n);
 void handle_drop(struct run *run, struct handle *handle, bool put);
+
+void check_medium(struct run *run, bool mounted);
 
 /* The bytes of a name by its number; returns their count. Those from ODD_NAMES on are not allowed. */
 #define ODD_NAMES 1000000u

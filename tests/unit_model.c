@@ -47,7 +47,7 @@ struct episode {
 	uint32_t setup;
 	bool lockdep;
 	uint32_t nops;
-	uint64_t done, refused, full, shorts; /* over all episodes */
+	uint64_t done, refused, full, shorts, cuts; /* over all episodes */
 	char why[400];
 	struct op ops[EPISODE_OPS + 2];
 };
@@ -117,6 +117,7 @@ static bool invent(struct episode *e, struct region *region, uint32_t nops, uint
 	e->refused += run->refused;
 	e->full += run->full;
 	e->shorts += run->shorts;
+	e->cuts += run->cuts;
 	run_delete(run);
 	return ok;
 }
@@ -349,9 +350,11 @@ static void operations_on(uint32_t setup, unsigned percent)
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	if (!child_ended(e, status))
 		explain(e);
-	print_message("%llu operations, %llu refused, of these %llu for want of room, %llu short\n",
+	print_message("%llu operations, %llu refused, of these %llu for want of room, %llu short, "
+		      "%llu cut off by a crash\n",
 		      (unsigned long long)e->done, (unsigned long long)e->refused,
-		      (unsigned long long)e->full, (unsigned long long)e->shorts);
+		      (unsigned long long)e->full, (unsigned long long)e->shorts,
+		      (unsigned long long)e->cuts);
 	munmap(e, sizeof(*e));
 }
 
