@@ -73,14 +73,17 @@ static void found(struct findings *f, const char *name, enum level level, const 
 static long read_number(const char *path, long otherwise)
 {
 	FILE *file = fopen(path, "re");
+	char line[64], *end;
 	long n;
 
 	if (!file)
 		return otherwise;
-	if (fscanf(file, "%ld", &n) != 1)
-		n = otherwise;
+	line[0] = '\0';
+	if (!fgets(line, sizeof(line), file))
+		line[0] = '\0';
 	fclose(file);
-	return n;
+	n = strtol(line, &end, 10);
+	return end == line ? otherwise : n;
 }
 
 /* ---- FUSE ----------------------------------------------------------------------------------------- */
@@ -208,14 +211,22 @@ static void check_user_namespaces(struct findings *f)
 
 /* ---- the kernel, direct mappings ------------------------------------------------------------------ */
 
+static bool kernel_is_at_least(const char *release, unsigned long version, unsigned long patch)
+{
+	char *end;
+	unsigned long v = strtoul(release, &end, 10), p = 0;
+
+	if (*end == '.')
+		p = strtoul(end + 1, NULL, 10);
+	return v > version || (v == version && p >= patch);
+}
+
 static void check_kernel(struct findings *f)
 {
-	unsigned version = 0, patch = 0;
 	struct utsname name;
 
 	uname(&name);
-	if (sscanf(name.release, "%u.%u", &version, &patch) == 2 &&
-	    version * 1000 + patch >= 5 * 1000 + 11)
+	if (kernel_is_at_least(name.release, 5, 11))
 		found(f, "kernel", LEVEL_OK, NULL, "Linux %s", name.release);
 	else
 		found(f, "kernel", LEVEL_WARN, "use 5.11 or later",

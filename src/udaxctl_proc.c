@@ -110,7 +110,7 @@ static bool look_at_fds(struct search *search, int pid)
 		return false;
 	while ((entry = readdir(dir)))
 		if (isdigit((unsigned char)entry->d_name[0]))
-			look_at_fd(search, pid, atoi(entry->d_name));
+			look_at_fd(search, pid, (int)strtol(entry->d_name, NULL, 10));
 	closedir(dir);
 	return true;
 }
@@ -118,21 +118,25 @@ static bool look_at_fds(struct search *search, int pid)
 /* ---- mappings ----------------------------------------------------------------------------------- */
 
 /* One line of maps: addresses, rights, offset, device, inode, path. Returns whether it is ours. */
-static bool parse_mapping(const char *line, const struct search *search, struct user *user)
+static bool parse_mapping(char *line, const struct search *search, struct user *user)
 {
-	unsigned dev_major, dev_minor;
-	unsigned long long ino;
-	char rights[8];
-	int path_at = 0;
+	char *field[5], *colon;
+	unsigned long major_number, minor_number;
 
-	if (sscanf(line, "%*s %7s %*s %x:%x %llu %n", rights, &dev_major, &dev_minor, &ino,
-		   &path_at) < 4)
+	for (unsigned i = 0; i < 5; i++) {
+		field[i] = strsep(&line, " ");
+		if (!line)
+			return false;
+	}
+	if (strtoull(field[4], NULL, 10) != search->ino)
 		return false;
-	if (ino != search->ino || makedev(dev_major, dev_minor) != search->dev)
+	major_number = strtoul(field[3], &colon, 16);
+	minor_number = *colon ? strtoul(colon + 1, NULL, 16) : 0;
+	if (makedev(major_number, minor_number) != search->dev)
 		return false;
-	user->write |= rights[1] == 'w' && rights[3] == 's';
-	snprintf(user->path, sizeof(user->path), "%.*s", (int)strcspn(line + path_at, "\n"),
-		 line + path_at);
+	user->write |= field[1][1] == 'w' && field[1][3] == 's';
+	line += strspn(line, " ");
+	snprintf(user->path, sizeof(user->path), "%.*s", (int)strcspn(line, "\n"), line);
 	return true;
 }
 
@@ -169,7 +173,7 @@ void proc_users(dev_t dev, uint64_t ino, void (*fn)(void *ctx, const struct user
 	DIR *proc = opendir("/proc");
 
 	while (proc && (entry = readdir(proc))) {
-		int pid = atoi(entry->d_name);
+		int pid = (int)strtol(entry->d_name, NULL, 10); /* 0: not a process */
 
 		if (pid <= 0 || pid == getpid())
 			continue;
