@@ -277,14 +277,38 @@ static void row_mmap(long count)
 		puts("");
 }
 
-static void row_read_4k(long n) { random_io(0, 0, n); }
-static void row_write_4k(long n) { random_io(0, 1, n); }
-static void row_read_4k_direct(long n) { random_io(O_DIRECT, 0, n); }
-static void row_write_4k_direct(long n) { random_io(O_DIRECT, 1, n); }
-static void row_read_1m(long n) { sequential(0, 0, n); }
-static void row_write_1m(long n) { sequential(0, 1, n); }
-static void row_read_1m_direct(long n) { sequential(O_DIRECT, 0, n); }
-static void row_write_1m_direct(long n) { sequential(O_DIRECT, 1, n); }
+static void row_read_4k(long n)
+{
+	random_io(0, 0, n);
+}
+static void row_write_4k(long n)
+{
+	random_io(0, 1, n);
+}
+static void row_read_4k_direct(long n)
+{
+	random_io(O_DIRECT, 0, n);
+}
+static void row_write_4k_direct(long n)
+{
+	random_io(O_DIRECT, 1, n);
+}
+static void row_read_1m(long n)
+{
+	sequential(0, 0, n);
+}
+static void row_write_1m(long n)
+{
+	sequential(0, 1, n);
+}
+static void row_read_1m_direct(long n)
+{
+	sequential(O_DIRECT, 0, n);
+}
+static void row_write_1m_direct(long n)
+{
+	sequential(O_DIRECT, 1, n);
+}
 
 static const struct {
 	const char *name;

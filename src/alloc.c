@@ -29,7 +29,8 @@
 
 /* Piece i of the table holds 2^i groups: a small volume has a small table, and none ever moves. */
 #define MAX_PIECES 23u
-static_assert(MAX_VOLUME_BLOCKS / MAP_BITS < (UINT64_C(1) << MAX_PIECES) - 1, "room for all groups");
+static_assert(MAX_VOLUME_BLOCKS / MAP_BITS < (UINT64_C(1) << MAX_PIECES) - 1,
+	      "room for all groups");
 
 /* How many groups to ask for a broken piece before breaking a new one. */
 #define BROKEN_SEARCH_GROUPS 64u
@@ -166,7 +167,8 @@ static uint32_t take_somewhere(struct volume *vol, const struct alloc_request *r
 		count = take_in_any_group(vol, &alloc->small_rotor, BROKEN_SEARCH_GROUPS, req,
 					  search_broken, ret_blk);
 	if (!count)
-		count = take_in_any_group(vol, req->large ? &alloc->large_rotor : &alloc->small_rotor,
+		count = take_in_any_group(vol,
+					  req->large ? &alloc->large_rotor : &alloc->small_rotor,
 					  UINT32_MAX, req, search_whole, ret_blk);
 	if (!count)
 		count = take_in_any_group(vol, &alloc->small_rotor, UINT32_MAX, req, search_any,

@@ -80,8 +80,8 @@ static int plan_fill(struct inode *inode, uint64_t pos, uint64_t end, struct rea
 	while (pos < end && plan->npieces < READ_MAX_PIECES) {
 		uint64_t lblk = pos >> BLOCK_SHIFT, len, off;
 		struct mapping map;
-		int err = get_blocks(NULL, inode, lblk,
-				     ((end - 1) >> BLOCK_SHIFT) - lblk + 1, 0, 0, 0, &map);
+		int err = get_blocks(NULL, inode, lblk, ((end - 1) >> BLOCK_SHIFT) - lblk + 1, 0, 0,
+				     0, &map);
 
 		if (err)
 			return err;
@@ -117,8 +117,8 @@ int file_read_begin(struct inode *inode, uint64_t pos, size_t len, unsigned flag
 	if (pos < size)
 		err = plan_fill(inode, pos, pos + min_u64(len, size - pos), ret_plan);
 	iunlock(inode, SYNC_SHARED, HERE);
-	atomic_fetch_add_explicit(flags & IO_CACHED ? &inode->vol->stat.fills :
-						      &inode->vol->stat.reads,
+	atomic_fetch_add_explicit(flags & IO_CACHED ? &inode->vol->stat.fills
+						    : &inode->vol->stat.reads,
 				  1, memory_order_relaxed);
 	if (err)
 		file_read_end(inode, ret_plan);
@@ -198,9 +198,10 @@ static int find_runs(struct inode *inode, uint64_t pos, uint64_t len, unsigned f
 		uint64_t lblk = pos >> BLOCK_SHIFT, bytes;
 		struct mapping map;
 
-		if (n == MAX_RUNS || get_blocks(NULL, inode, lblk,
-						((end - 1) >> BLOCK_SHIFT) - lblk + 1, 0, 0, 0,
-						&map) || map.state != EXTENT_WRITTEN) {
+		if (n == MAX_RUNS ||
+		    get_blocks(NULL, inode, lblk, ((end - 1) >> BLOCK_SHIFT) - lblk + 1, 0, 0, 0,
+			       &map) ||
+		    map.state != EXTENT_WRITTEN) {
 			n = 0;
 			break;
 		}
@@ -494,7 +495,8 @@ static int64_t copy_some(struct inode *in, uint64_t in_pos, struct inode *out, u
 		return err;
 	for (unsigned i = 0; i < plan.npieces; i++) {
 		const struct iovec *piece = &plan.pieces[i];
-		int64_t n = write_locked(out, out_pos + done, piece->iov_base, piece->iov_len, flags);
+		int64_t n =
+			write_locked(out, out_pos + done, piece->iov_base, piece->iov_len, flags);
 
 		if (n < 0)
 			return done ? (int64_t)done : n;
@@ -505,8 +507,8 @@ static int64_t copy_some(struct inode *in, uint64_t in_pos, struct inode *out, u
 	return (int64_t)done;
 }
 
-int64_t file_copy(struct inode *in, uint64_t in_pos, struct inode *out, uint64_t out_pos, size_t len,
-		  unsigned flags)
+int64_t file_copy(struct inode *in, uint64_t in_pos, struct inode *out, uint64_t out_pos,
+		  size_t len, unsigned flags)
 {
 	size_t done = 0;
 	uint64_t size;

@@ -23,8 +23,9 @@ struct inode;
 enum io_flags {
 	IO_UNCACHED = 0,
 	IO_CACHED = 1,
-	IO_APPEND = 2,	  /* write at the true end of the file, whatever pos says */
-	IO_WRITEBACK = 4, /* of a folio that a store dirtied: never grows the file, may be discarded */
+	IO_APPEND = 2, /* write at the true end of the file, whatever pos says */
+	IO_WRITEBACK =
+		4, /* of a folio that a store dirtied: never grows the file, may be discarded */
 	IO_KILL_PRIV = 8, /* drop set-user-ID and set-group-ID bits */
 };
 
@@ -68,8 +69,8 @@ int file_seek(struct inode *inode, uint64_t pos, int whence, uint64_t *ret_pos);
  * file_copy - copy @len bytes between two ranges of two files, or of one (overlap: -EINVAL), cut at
  * the source's EOF. Returns the number of bytes copied. Errors as file_write().
  */
-int64_t file_copy(struct inode *in, uint64_t in_pos, struct inode *out, uint64_t out_pos, size_t len,
-		  unsigned flags);
+int64_t file_copy(struct inode *in, uint64_t in_pos, struct inode *out, uint64_t out_pos,
+		  size_t len, unsigned flags);
 
 /** file_touch_atime - relatime: note an access if the last one noted is older than a change, or a day. */
 void file_touch_atime(struct inode *inode);

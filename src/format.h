@@ -27,8 +27,8 @@
 #define BLOCK_SHIFT 12
 #define HUGE_BLOCKS 512u /* blocks of 2 MiB: what a huge mapping covers */
 #define MIN_VOLUME_BYTES (256u << 10)
-#define MAX_VOLUME_BLOCKS (UINT64_C(1) << 36)	/* 256 TiB */
-#define MAX_FILE_BLOCKS (UINT64_C(1) << 32)	/* 16 TiB */
+#define MAX_VOLUME_BLOCKS (UINT64_C(1) << 36) /* 256 TiB */
+#define MAX_FILE_BLOCKS (UINT64_C(1) << 32)   /* 16 TiB */
 #define MAX_FILE_BYTES (MAX_FILE_BLOCKS << BLOCK_SHIFT)
 #define MAX_NAME_BYTES 255u
 #define MAX_SYMLINK_BYTES 4095u
@@ -41,13 +41,13 @@ typedef uint32_t le32;
 typedef uint64_t le64;
 
 /* Magic numbers, one for each kind of structure, so that a stray pointer is recognised. */
-#define SUPER_MAGIC	UINT64_C(0x0153465841445500) /* "\0UDAXFS\1" */
-#define MAP_MAGIC	0x504d4455u		     /* "UDMP" */
-#define DINODE_MAGIC	0x4e494455u		     /* "UDIN" */
-#define NODE_MAGIC	0x4e544455u		     /* "UDTN" */
-#define DIRBLOCK_MAGIC	0x42444455u		     /* "UDDB" */
-#define LANE_MAGIC	0x4e4c4455u		     /* "UDLN" */
-#define XATTR_MAGIC	0x54584455u		     /* "UDXT" */
+#define SUPER_MAGIC UINT64_C(0x0153465841445500) /* "\0UDAXFS\1" */
+#define MAP_MAGIC 0x504d4455u			 /* "UDMP" */
+#define DINODE_MAGIC 0x4e494455u		 /* "UDIN" */
+#define NODE_MAGIC 0x4e544455u			 /* "UDTN" */
+#define DIRBLOCK_MAGIC 0x42444455u		 /* "UDDB" */
+#define LANE_MAGIC 0x4e4c4455u			 /* "UDLN" */
+#define XATTR_MAGIC 0x54584455u			 /* "UDXT" */
 
 /* ---- superblock -------------------------------------------------------------------------- */
 
@@ -59,9 +59,9 @@ typedef uint64_t le64;
 #define FORMAT_VERSION 1u
 
 /* Unknown compat: ignored. Unknown ro_compat: mounted read-only. Unknown incompat: refused. */
-#define FEATURE_COMPAT_KNOWN	UINT64_C(0)
+#define FEATURE_COMPAT_KNOWN UINT64_C(0)
 #define FEATURE_RO_COMPAT_KNOWN UINT64_C(0)
-#define FEATURE_INCOMPAT_KNOWN	UINT64_C(0)
+#define FEATURE_INCOMPAT_KNOWN UINT64_C(0)
 
 #define SUPER_CLEAN 1u /* state: was unmounted, or never mounted */
 #define SUPER_DIRTY 2u /* state: is mounted, or was not unmounted */
@@ -181,8 +181,8 @@ static_assert(sizeof(struct tree_rec) == 16, "size on the medium");
 struct tree_node {
 	le32 magic;
 	le32 csum;
-	le64 blk;   /* this block */
-	le64 owner; /* inode number */
+	le64 blk;	 /* this block */
+	le64 owner;	 /* inode number */
 	le32 generation; /* of the owner */
 	le16 level;	 /* 0: leaf */
 	le16 nrecs;
@@ -264,9 +264,9 @@ struct dinode {
 	le32 uid, gid;
 	le32 nlink;
 	le32 flags;
-	le64 size;    /* bytes; of a directory: bytes of its data blocks */
-	le64 nblocks; /* blocks of data, trees and attributes */
-	le64 atime, mtime, ctime, btime;		 /* seconds since the epoch, signed */
+	le64 size;			 /* bytes; of a directory: bytes of its data blocks */
+	le64 nblocks;			 /* blocks of data, trees and attributes */
+	le64 atime, mtime, ctime, btime; /* seconds since the epoch, signed */
 	le32 atime_ns, mtime_ns, ctime_ns, btime_ns;
 	le32 rdev_major, rdev_minor;
 	le32 projid;
@@ -313,7 +313,7 @@ static_assert(sizeof(struct dirblock) == BLOCK_BYTES, "one block");
 #define DIRBLOCK_HEADER_BYTES 64u
 
 struct dirent_disk {
-	le64 ino; /* 0: free */
+	le64 ino;   /* 0: free */
 	le16 bytes; /* of this entry, a multiple of 8, at least 16 */
 	uint8_t name_bytes;
 	uint8_t type; /* DT_* of dirent.h */

@@ -19,8 +19,9 @@ struct inode;
 struct tx;
 
 enum get_blocks_flags {
-	GET_CREATE = 1,	   /* holes and unwritten blocks become written */
-	GET_UNWRITTEN = 2, /* with GET_CREATE: holes become unwritten, nothing is zeroed (fallocate) */
+	GET_CREATE = 1, /* holes and unwritten blocks become written */
+	GET_UNWRITTEN =
+		2, /* with GET_CREATE: holes become unwritten, nothing is zeroed (fallocate) */
 };
 
 /** A run of blocks with one state. */

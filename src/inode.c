@@ -161,7 +161,8 @@ void dinode_kill_priv(struct dinode *di)
 static void dinode_set(struct volume *vol, struct dinode *di, unsigned set, const struct attr *attr)
 {
 	if (set & SET_MODE)
-		di->mode = to_le32((from_le32(di->mode) & S_IFMT) | (attr->mode & ~(uint32_t)S_IFMT));
+		di->mode =
+			to_le32((from_le32(di->mode) & S_IFMT) | (attr->mode & ~(uint32_t)S_IFMT));
 	if (set & SET_KILL_PRIV)
 		dinode_kill_priv(di);
 	if (set & SET_UID)
@@ -361,7 +362,12 @@ static bool fork_sane(const struct fork_header *fork, unsigned capacity)
 static bool type_sane(uint32_t mode)
 {
 	switch (mode & S_IFMT) {
-	case S_IFREG: case S_IFDIR: case S_IFLNK: case S_IFCHR: case S_IFBLK: case S_IFIFO:
+	case S_IFREG:
+	case S_IFDIR:
+	case S_IFLNK:
+	case S_IFCHR:
+	case S_IFBLK:
+	case S_IFIFO:
 	case S_IFSOCK:
 		return true;
 	default:

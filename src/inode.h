@@ -140,9 +140,15 @@ void dinode_touch(struct volume *vol, struct dinode *di, unsigned which);
 void inode_attr(struct inode *inode, struct attr *ret);
 
 enum set_attr {
-	SET_MODE = 1, SET_UID = 2, SET_GID = 4, SET_ATIME = 8, SET_MTIME = 16, SET_CTIME = 32,
+	SET_MODE = 1,
+	SET_UID = 2,
+	SET_GID = 4,
+	SET_ATIME = 8,
+	SET_MTIME = 16,
+	SET_CTIME = 32,
 	SET_KILL_PRIV = 64, /* drop set-user-ID, and set-group-ID where group-executable */
-	SET_FLAGS = 128, SET_PROJID = 256,
+	SET_FLAGS = 128,
+	SET_PROJID = 256,
 };
 
 /**

@@ -23,7 +23,6 @@
 #define TX_MAX_BUFS 96
 #define TX_MAX_BITS 512
 
-
 /* A structure of the medium that the transaction changes. */
 struct tx_buf {
 	uint64_t off;
@@ -238,8 +237,7 @@ int tx_bits(struct tx *tx, struct map *map, unsigned plane, bool set, uint32_t f
 
 	if (tx->nbits && bits_extend(&tx->bits[tx->nbits - 1], &add))
 		return 0;
-	if (tx->nbits == TX_MAX_BITS ||
-	    tx->log_bound + sizeof(struct log_bits) > tx->lane->bytes) {
+	if (tx->nbits == TX_MAX_BITS || tx->log_bound + sizeof(struct log_bits) > tx->lane->bytes) {
 		if (set && plane == PLANE_USED && !keep_busy)
 			bits_give_back(&add);
 		return -EFBIG;
@@ -494,8 +492,8 @@ static const struct lane_header *lane_committed(const struct region *region,
 	if (from_le32(header->magic) != LANE_MAGIC || !bytes || bytes > lane_room(super))
 		return NULL;
 	/* A log that was being written when power went has no valid checksum: not committed. */
-	if (from_le32(header->csum) != crc32c_skip(header, sizeof(*header) + bytes,
-						   offsetof(struct lane_header, csum)))
+	if (from_le32(header->csum) !=
+	    crc32c_skip(header, sizeof(*header) + bytes, offsetof(struct lane_header, csum)))
 		return NULL;
 	return header;
 }

@@ -96,8 +96,8 @@ static void whole_blocks(uint64_t pos, uint64_t end, uint64_t *ret_lblk, uint64_
 /* ---- truncate ------------------------------------------------------------------------------------- */
 
 struct begin {
-	uint64_t pos, end;  /* of a punch: bytes; its edges are zeroed */
-	uint64_t size;	    /* new size; UINT64_MAX: as it was */
+	uint64_t pos, end; /* of a punch: bytes; its edges are zeroed */
+	uint64_t size;	   /* new size; UINT64_MAX: as it was */
 	bool kill_priv;
 };
 
@@ -179,7 +179,8 @@ static int zero_edges(struct tx *tx, struct inode *inode, uint64_t pos, uint64_t
 	if (pos % BLOCK_BYTES)
 		err = zero_edge(tx, inode, pos, first_end - pos);
 	/* The end lies in another block than the start, or the start was on its boundary. */
-	if (!err && end % BLOCK_BYTES && (round_down(end) != round_down(pos) || pos % BLOCK_BYTES == 0))
+	if (!err && end % BLOCK_BYTES &&
+	    (round_down(end) != round_down(pos) || pos % BLOCK_BYTES == 0))
 		err = zero_edge(tx, inode, round_down(end), end - round_down(end));
 	return err;
 }
@@ -233,8 +234,8 @@ static int prealloc_step(struct tx *tx, struct inode *inode, uint64_t *lblk, uin
 {
 	while (*lblk < end && get_blocks_room(tx, inode)) {
 		struct mapping map;
-		int err = get_blocks(tx, inode, *lblk, end - *lblk, GET_CREATE | GET_UNWRITTEN, 0, 0,
-				     &map);
+		int err = get_blocks(tx, inode, *lblk, end - *lblk, GET_CREATE | GET_UNWRITTEN, 0,
+				     0, &map);
 
 		if (err)
 			return err;
@@ -310,8 +311,9 @@ static int punch_locked(struct layout_change *change, struct begin *begin)
 static int punch_or_zero(struct inode *inode, enum layout_op op, bool keep_size, uint64_t pos,
 			 uint64_t len, const struct layout_ctx *ctx)
 {
-	struct begin begin = { .pos = pos, .end = pos + len, .size = UINT64_MAX,
-			       .kill_priv = ctx->kill_priv };
+	struct begin begin = {
+		.pos = pos, .end = pos + len, .size = UINT64_MAX, .kill_priv = ctx->kill_priv
+	};
 	struct layout_change change = { .op = op,
 					.inode = inode,
 					.pos = round_down(pos),
@@ -407,8 +409,12 @@ static int shift_locked(struct inode *inode, enum layout_op what, uint64_t pos, 
 static int shift(struct inode *inode, enum layout_op op, uint64_t pos, uint64_t len,
 		 const struct layout_ctx *ctx)
 {
-	struct layout_change change = { .op = op, .inode = inode, .pos = pos, .len = UINT64_MAX,
-					.may_wait = ctx->may_wait, .needs_uncached = true };
+	struct layout_change change = { .op = op,
+					.inode = inode,
+					.pos = pos,
+					.len = UINT64_MAX,
+					.may_wait = ctx->may_wait,
+					.needs_uncached = true };
 	int err;
 
 	if (pos % BLOCK_BYTES || len % BLOCK_BYTES)
@@ -497,9 +503,13 @@ int layout_exchange(struct inode *a, uint64_t a_pos, struct inode *b, uint64_t b
 		    const struct layout_ctx *ctx)
 {
 	struct layout_change change = { .op = LAYOUT_EXCHANGE,
-					.inode = a, .pos = a_pos, .len = round_up(len),
-					.other = b, .other_pos = b_pos,
-					.may_wait = ctx->may_wait, .needs_uncached = true };
+					.inode = a,
+					.pos = a_pos,
+					.len = round_up(len),
+					.other = b,
+					.other_pos = b_pos,
+					.may_wait = ctx->may_wait,
+					.needs_uncached = true };
 	int err = may_change(a, DINODE_IMMUTABLE | DINODE_APPEND);
 
 	if (!err)

@@ -26,7 +26,12 @@
 struct inode;
 
 enum layout_op {
-	LAYOUT_TRUNCATE, LAYOUT_PUNCH, LAYOUT_ZERO, LAYOUT_COLLAPSE, LAYOUT_INSERT, LAYOUT_EXCHANGE,
+	LAYOUT_TRUNCATE,
+	LAYOUT_PUNCH,
+	LAYOUT_ZERO,
+	LAYOUT_COLLAPSE,
+	LAYOUT_INSERT,
+	LAYOUT_EXCHANGE,
 };
 
 /** Who asks. */
@@ -39,7 +44,7 @@ struct layout_ctx {
 struct layout_change {
 	enum layout_op op;
 	struct inode *inode;
-	uint64_t pos, len; /* bytes that are invalidated and kept invalid */
+	uint64_t pos, len;   /* bytes that are invalidated and kept invalid */
 	struct inode *other; /* of an exchange, else NULL */
 	uint64_t other_pos;
 	bool may_wait;

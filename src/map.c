@@ -50,8 +50,7 @@ int map_check(const struct map_block *mb, enum map_kind kind, uint64_t index)
 {
 	if (from_le32(mb->magic) != MAP_MAGIC || from_le32(mb->kind) != kind ||
 	    from_le64(mb->index) != index ||
-	    from_le32(mb->csum) !=
-		    crc32c_skip(mb, sizeof(*mb), offsetof(struct map_block, csum)))
+	    from_le32(mb->csum) != crc32c_skip(mb, sizeof(*mb), offsetof(struct map_block, csum)))
 		return -EUCLEAN;
 	return 0;
 }
@@ -247,8 +246,8 @@ void map_apply(struct region *r, uint64_t blk, unsigned plane, bool set, uint32_
 		uint32_t n = WORD_BITS - shift < count ? WORD_BITS - shift : count;
 		uint64_t mask = (n == WORD_BITS ? ~UINT64_C(0) : (UINT64_C(1) << n) - 1) << shift;
 		uint64_t word = from_le64(mb->bits[plane][w]);
-		uint64_t off = map_off(blk) + offsetof(struct map_block, bits) +
-			       plane * MAP_BYTES + w * sizeof(uint64_t);
+		uint64_t off = map_off(blk) + offsetof(struct map_block, bits) + plane * MAP_BYTES +
+			       w * sizeof(uint64_t);
 
 		word = set ? word | mask : word & ~mask;
 		region_store64(r, off, to_le64(word), HERE);

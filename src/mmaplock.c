@@ -175,8 +175,7 @@ static int close_gates(struct layout_change *change, bool invalidated)
 			return -EBUSY;
 	}
 	/* Cached since we looked: its edges were not notified. */
-	if (change->nedges && change->mode != MODE_CACHED &&
-	    mode_of(change->inode) == MODE_CACHED)
+	if (change->nedges && change->mode != MODE_CACHED && mode_of(change->inode) == MODE_CACHED)
 		return -EAGAIN;
 	return 0;
 }

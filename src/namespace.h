@@ -27,9 +27,8 @@ int ns_lookup(struct inode *dir, const char *name, size_t len, struct inode **re
  * ns_create - a new file, directory, device, fifo or socket, as S_IFMT of @mode says. Ownership,
  * set-group-ID inheritance, umask and default ACL (acl.h) as POSIX has them. -EEXIST, -EMLINK.
  */
-int ns_create(struct inode *dir, const char *name, size_t len, mode_t mode,
-	      const struct cred *cred, uint32_t rdev_major, uint32_t rdev_minor,
-	      struct inode **ret_inode);
+int ns_create(struct inode *dir, const char *name, size_t len, mode_t mode, const struct cred *cred,
+	      uint32_t rdev_major, uint32_t rdev_minor, struct inode **ret_inode);
 
 /** ns_symlink - a symbolic link to @target (1 to 4095 bytes). */
 int ns_symlink(struct inode *dir, const char *name, size_t len, const char *target,

@@ -181,8 +181,7 @@ int volume_format(struct region *region, struct sync *sync, struct mem *mem,
 
 /* ---- mounting --------------------------------------------------------------------------------------- */
 
-#define FAIL(err, errno_, ...)                                                                     \
-	(snprintf((err), err_len, __VA_ARGS__), -(errno_))
+#define FAIL(err, errno_, ...) (snprintf((err), err_len, __VA_ARGS__), -(errno_))
 
 /* Whether the numbers in a superblock with a right checksum make sense for this region. */
 static int super_sane(const struct super *s, const struct region *region, char *err, size_t err_len)
@@ -194,10 +193,11 @@ static int super_sane(const struct super *s, const struct region *region, char *
 		return FAIL(err, EUCLEAN, "the superblock claims %llu blocks, which is impossible",
 			    (unsigned long long)nblocks);
 	if (nblocks > region->bytes >> BLOCK_SHIFT)
-		return FAIL(err, EUCLEAN,
-			    "the region has %llu bytes, but the volume in it needs %llu: it was cut off",
-			    (unsigned long long)region->bytes,
-			    (unsigned long long)nblocks << BLOCK_SHIFT);
+		return FAIL(
+			err, EUCLEAN,
+			"the region has %llu bytes, but the volume in it needs %llu: it was cut off",
+			(unsigned long long)region->bytes,
+			(unsigned long long)nblocks << BLOCK_SHIFT);
 	if (!nlanes || nlanes > 64 || lane_blocks < 2 || lane_blocks > 256 ||
 	    JOURNAL_BLK + nlanes * lane_blocks >= nblocks ||
 	    JOURNAL_BLK + nlanes * lane_blocks >= MAP_BITS)
@@ -220,14 +220,18 @@ static int super_features(const struct super *s, bool *read_only, char *err, siz
 	if (from_le32(s->version) != FORMAT_VERSION)
 		return FAIL(err, ENOTSUP,
 			    "format version %u is not known here (this program knows %u): "
-			    "use a newer udaxfs", from_le32(s->version), FORMAT_VERSION);
+			    "use a newer udaxfs",
+			    from_le32(s->version), FORMAT_VERSION);
 	if (incompat)
 		return FAIL(err, ENOTSUP,
 			    "the volume uses features that are not known here "
-			    "(incompat 0x%llx): use a newer udaxfs", (unsigned long long)incompat);
+			    "(incompat 0x%llx): use a newer udaxfs",
+			    (unsigned long long)incompat);
 	if (ro_compat && !*read_only) {
-		snprintf(err, err_len, "mounted read-only: the volume uses features that are not "
-			 "known here (ro_compat 0x%llx)", (unsigned long long)ro_compat);
+		snprintf(err, err_len,
+			 "mounted read-only: the volume uses features that are not "
+			 "known here (ro_compat 0x%llx)",
+			 (unsigned long long)ro_compat);
 		*read_only = true;
 	}
 	return 0;
@@ -241,8 +245,7 @@ static int super_load(struct region *region, bool *read_only, struct super *s, c
 	if (result == -EINVAL)
 		return FAIL(err, EINVAL, "there is no udaxfs on it: format it with mkfs.udaxfs");
 	if (result)
-		return FAIL(err, EUCLEAN,
-			    "both superblocks are damaged: try fsck.udaxfs -y");
+		return FAIL(err, EUCLEAN, "both superblocks are damaged: try fsck.udaxfs -y");
 	result = super_features(s, read_only, err, err_len);
 	return result ? result : super_sane(s, region, err, err_len);
 }
@@ -446,7 +449,8 @@ int volume_damaged(struct volume *vol, uint64_t off, const char *what)
 	char line[160];
 
 	if (atomic_fetch_add(&vol->stat.errors, 1) < 16) {
-		snprintf(line, sizeof(line), "damage at byte %llu of the region: %s; run fsck.udaxfs",
+		snprintf(line, sizeof(line),
+			 "damage at byte %llu of the region: %s; run fsck.udaxfs",
 			 (unsigned long long)off, what);
 		volume_log(vol, line);
 	}

@@ -63,7 +63,7 @@ struct volume {
 	struct verified *verified; /* which metadata blocks were checked since mount */
 	void (*log)(void *ctx, const char *line);
 	void *log_ctx;
-	struct sync_mutex rename;  /* LOCK_RENAME: directories move only under it */
+	struct sync_mutex rename; /* LOCK_RENAME: directories move only under it */
 	struct volume_stat stat;
 };
 

@@ -40,8 +40,7 @@ static int written_off(struct tx *tx, struct inode *inode, uint64_t pos, uint64_
 
 	if (err)
 		return err;
-	*ret_off = map.state == EXTENT_WRITTEN ?
-			   (map.pblk << BLOCK_SHIFT) + pos % BLOCK_BYTES : 0;
+	*ret_off = map.state == EXTENT_WRITTEN ? (map.pblk << BLOCK_SHIFT) + pos % BLOCK_BYTES : 0;
 	return 0;
 }
 

@@ -43,7 +43,7 @@ void view_take(struct volume *vol, struct view *ret);
 void view_free(struct view *view);
 
 struct crash_case {
-	const char *name; /* a sentence; of the test too */
+	const char *name;		   /* a sentence; of the test too */
 	void (*setup)(struct volume *vol); /* NULL: the common files only */
 	void (*op)(struct volume *vol);
 	/*

@@ -78,7 +78,8 @@ static void rename_paths(struct volume *vol, const char *from, const char *to, u
 	struct inode *to_dir = parent(vol, to, &to_name);
 
 	assert_int_equal(ns_rename(from_dir, from_name, strlen(from_name), to_dir, to_name,
-				   strlen(to_name), flags), 0);
+				   strlen(to_name), flags),
+			 0);
 	inode_put(from_dir);
 	inode_put(to_dir);
 }
@@ -227,16 +228,46 @@ static void shortened(struct volume *vol)
 
 /* ---- operations on names -------------------------------------------------------------------------------- */
 
-static void op_create(struct volume *vol) { make(vol, "new", S_IFREG | 0644); }
-static void op_mkdir(struct volume *vol) { make(vol, "new", S_IFDIR | 0755); }
-static void op_mknod(struct volume *vol) { make(vol, "new", S_IFCHR | 0600); }
-static void op_create_in_full(struct volume *vol) { make(vol, "dir/new", S_IFREG | 0644); }
-static void op_symlink(struct volume *vol) { link_to(vol, "new", "file"); }
-static void op_unlink(struct volume *vol) { unlink_path(vol, "file"); }
-static void op_rename(struct volume *vol) { rename_paths(vol, "file", "dir/moved", 0); }
-static void op_rename_over(struct volume *vol) { rename_paths(vol, "file", "other", 0); }
-static void op_rename_dir(struct volume *vol) { rename_paths(vol, "dir/sub", "moved", 0); }
-static void op_rename_dir_over(struct volume *vol) { rename_paths(vol, "dir/sub", "empty", 0); }
+static void op_create(struct volume *vol)
+{
+	make(vol, "new", S_IFREG | 0644);
+}
+static void op_mkdir(struct volume *vol)
+{
+	make(vol, "new", S_IFDIR | 0755);
+}
+static void op_mknod(struct volume *vol)
+{
+	make(vol, "new", S_IFCHR | 0600);
+}
+static void op_create_in_full(struct volume *vol)
+{
+	make(vol, "dir/new", S_IFREG | 0644);
+}
+static void op_symlink(struct volume *vol)
+{
+	link_to(vol, "new", "file");
+}
+static void op_unlink(struct volume *vol)
+{
+	unlink_path(vol, "file");
+}
+static void op_rename(struct volume *vol)
+{
+	rename_paths(vol, "file", "dir/moved", 0);
+}
+static void op_rename_over(struct volume *vol)
+{
+	rename_paths(vol, "file", "other", 0);
+}
+static void op_rename_dir(struct volume *vol)
+{
+	rename_paths(vol, "dir/sub", "moved", 0);
+}
+static void op_rename_dir_over(struct volume *vol)
+{
+	rename_paths(vol, "dir/sub", "empty", 0);
+}
 
 static void op_rename_exchange(struct volume *vol)
 {
@@ -306,9 +337,18 @@ static void op_setattr(struct volume *vol)
 	inode_put(inode);
 }
 
-static void op_xattr_new(struct volume *vol) { set_xattr(vol, "file", "user.first", 20, 9); }
-static void op_xattr_replace(struct volume *vol) { set_xattr(vol, "file", "user.small", 5000, 9); }
-static void op_xattr_large(struct volume *vol) { set_xattr(vol, "file", "user.large", 60000, 9); }
+static void op_xattr_new(struct volume *vol)
+{
+	set_xattr(vol, "file", "user.first", 20, 9);
+}
+static void op_xattr_replace(struct volume *vol)
+{
+	set_xattr(vol, "file", "user.small", 5000, 9);
+}
+static void op_xattr_large(struct volume *vol)
+{
+	set_xattr(vol, "file", "user.large", 60000, 9);
+}
 
 static void op_xattr_remove(struct volume *vol)
 {
@@ -320,15 +360,42 @@ static void op_xattr_remove(struct volume *vol)
 
 /* ---- operations on data ---------------------------------------------------------------------------------------- */
 
-static void op_append(struct volume *vol) { store(vol, "file", 30000, 100, 5); }
-static void op_append_blocks(struct volume *vol) { store(vol, "file", 30000, 100000, 5); }
-static void op_write_far(struct volume *vol) { store(vol, "file", 90000, 5000, 5); }
-static void op_write_hole(struct volume *vol) { store(vol, "file", 1000, 10000, 5); }
-static void op_write_unwritten(struct volume *vol) { store(vol, "file", 6000, 9000, 5); }
-static void op_overwrite(struct volume *vol) { store(vol, "file", 5000, 10000, 5); }
-static void op_truncate_down(struct volume *vol) { resize(vol, "file", 5000); }
-static void op_truncate_zero(struct volume *vol) { resize(vol, "file", 0); }
-static void op_truncate_up(struct volume *vol) { resize(vol, "file", 100000); }
+static void op_append(struct volume *vol)
+{
+	store(vol, "file", 30000, 100, 5);
+}
+static void op_append_blocks(struct volume *vol)
+{
+	store(vol, "file", 30000, 100000, 5);
+}
+static void op_write_far(struct volume *vol)
+{
+	store(vol, "file", 90000, 5000, 5);
+}
+static void op_write_hole(struct volume *vol)
+{
+	store(vol, "file", 1000, 10000, 5);
+}
+static void op_write_unwritten(struct volume *vol)
+{
+	store(vol, "file", 6000, 9000, 5);
+}
+static void op_overwrite(struct volume *vol)
+{
+	store(vol, "file", 5000, 10000, 5);
+}
+static void op_truncate_down(struct volume *vol)
+{
+	resize(vol, "file", 5000);
+}
+static void op_truncate_zero(struct volume *vol)
+{
+	resize(vol, "file", 0);
+}
+static void op_truncate_up(struct volume *vol)
+{
+	resize(vol, "file", 100000);
+}
 
 #define KEEP FALLOC_FL_KEEP_SIZE
 
@@ -352,7 +419,10 @@ static void op_zero(struct volume *vol)
 	falloc(vol, "file", FALLOC_FL_ZERO_RANGE, 5000, 60000);
 }
 
-static void op_fallocate(struct volume *vol) { falloc(vol, "file", 0, 20000, 60000); }
+static void op_fallocate(struct volume *vol)
+{
+	falloc(vol, "file", 0, 20000, 60000);
+}
 
 static void op_collapse(struct volume *vol)
 {
@@ -394,8 +464,14 @@ static void exchange(struct volume *vol, uint64_t pos, uint64_t other_pos, uint6
 	inode_put(b);
 }
 
-static void op_exchange(struct volume *vol) { exchange(vol, 4096, 8192, 16384); }
-static void op_exchange_many(struct volume *vol) { exchange(vol, 4096, 0, 50 * 4096); }
+static void op_exchange(struct volume *vol)
+{
+	exchange(vol, 4096, 8192, 16384);
+}
+static void op_exchange_many(struct volume *vol)
+{
+	exchange(vol, 4096, 0, 50 * 4096);
+}
 
 static void op_copy(struct volume *vol)
 {

@@ -44,7 +44,8 @@ static void view_add(struct view *view, const void *data, size_t len)
 	view->len += len;
 }
 
-static void __attribute__((format(printf, 2, 3))) view_print(struct view *view, const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3)))
+view_print(struct view *view, const char *fmt, ...)
 {
 	char line[1024];
 	va_list ap;
@@ -217,8 +218,9 @@ static void print_problem(void *ctx, const struct fsck_problem *problem)
 
 static void check_clean(struct explorer *ex, struct region *region)
 {
-	struct fsck_options options = { .pending = FSCK_PENDING_NONE, .mounted = true,
-					.problem = print_problem, .ctx = ex };
+	struct fsck_options options = {
+		.pending = FSCK_PENDING_NONE, .mounted = true, .problem = print_problem, .ctx = ex
+	};
 	struct fsck_report report;
 
 	if (fsck_check(region, &options, &report) || report.problems)
@@ -350,7 +352,8 @@ static void on_drain(void *ctx, struct region *region)
 /* Fill what is free with poison, behind the volume's back. */
 static void poison_free_blocks(struct region *region)
 {
-	const struct map_block *map = region_ptr(region, space_map_blk(0) << BLOCK_SHIFT, BLOCK_BYTES);
+	const struct map_block *map =
+		region_ptr(region, space_map_blk(0) << BLOCK_SHIFT, BLOCK_BYTES);
 	unsigned char poison[BLOCK_BYTES];
 
 	memset(poison, CRASH_POISON, sizeof(poison));

@@ -420,7 +420,8 @@ static void file_clone(struct mfile *f)
 	f->room = f->npages;
 	f->pages = must(malloc((f->npages + 1) * sizeof(f->pages[0])));
 	for (size_t i = 0; i < f->npages; i++)
-		f->pages[i] = (struct mpage){ pages[i].index, copy_of(pages[i].bytes, MPAGE_BYTES) };
+		f->pages[i] =
+			(struct mpage){ pages[i].index, copy_of(pages[i].bytes, MPAGE_BYTES) };
 }
 
 /* All but the pointers to other nodes. */

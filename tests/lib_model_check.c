@@ -40,8 +40,10 @@ static void differs(struct run *run, const struct mnode *node, const char *what,
 		    uint64_t should)
 {
 	if (is != should)
-		wrong(run, "node %" PRIu64 ": %s is %" PRIu64 " (0x%" PRIx64 "), should be %" PRIu64
-		     " (0x%" PRIx64 ")", node->id, what, is, is, should, should);
+		wrong(run,
+		      "node %" PRIu64 ": %s is %" PRIu64 " (0x%" PRIx64 "), should be %" PRIu64
+		      " (0x%" PRIx64 ")",
+		      node->id, what, is, is, should, should);
 }
 
 static void check_time(struct run *run, const struct mnode *node, const char *what, bool is_new,
@@ -50,8 +52,9 @@ static void check_time(struct run *run, const struct mnode *node, const char *wh
 	if (is_new && later(run->began, is))
 		wrong(run, "node %" PRIu64 ": %s was not set", node->id, what);
 	if (!is_new && !same_time(is, *last))
-		wrong(run, "node %" PRIu64 ": %s was changed from %lld.%09ld to %lld.%09ld", node->id,
-		     what, (long long)last->tv_sec, last->tv_nsec, (long long)is.tv_sec, is.tv_nsec);
+		wrong(run, "node %" PRIu64 ": %s was changed from %lld.%09ld to %lld.%09ld",
+		      node->id, what, (long long)last->tv_sec, last->tv_nsec, (long long)is.tv_sec,
+		      is.tv_nsec);
 	*last = is;
 }
 
@@ -87,7 +90,7 @@ static void check_value(struct run *run, const struct mnode *node, struct inode 
 
 	if (n != (ssize_t)x->len)
 		wrong(run, "node %" PRIu64 ": xattr %s: %zd, should be %zu", node->id, x->name, n,
-		     x->len);
+		      x->len);
 	else if (memcmp(value, x->value, x->len) != 0)
 		wrong(run, "node %" PRIu64 ": xattr %s has another value", node->id, x->name);
 	free(value);
@@ -103,8 +106,8 @@ static void check_xattrs(struct run *run, const struct mnode *node, struct inode
 		check_value(run, node, inode, x);
 	}
 	if (is != (ssize_t)should) /* with every one of them there: no other */
-		wrong(run, "node %" PRIu64 ": names of xattrs: %zd bytes, should be %zu", node->id, is,
-		     should);
+		wrong(run, "node %" PRIu64 ": names of xattrs: %zd bytes, should be %zu", node->id,
+		      is, should);
 }
 
 static void check_target(struct run *run, const struct mnode *node, struct inode *inode)
@@ -114,7 +117,7 @@ static void check_target(struct run *run, const struct mnode *node, struct inode
 
 	if (err || strcmp(target, node->target) != 0)
 		wrong(run, "node %" PRIu64 ": readlink: %s", node->id,
-		     err ? strerror(-err) : "another target");
+		      err ? strerror(-err) : "another target");
 }
 
 /* ---- directories ------------------------------------------------------------------------------ */
@@ -135,7 +138,7 @@ static void check_entry(struct run *run, const struct mnode *dir, const struct d
 		wrong(run, "directory %" PRIu64 ": holds %s", dir->id, entry->name);
 	else if (node->ino != entry->ino || dtype(node->type) != entry->type)
 		wrong(run, "directory %" PRIu64 ": %s is inode %" PRIu64 ", should be %" PRIu64,
-		     dir->id, entry->name, entry->ino, node->ino);
+		      dir->id, entry->name, entry->ino, node->ino);
 }
 
 static void check_entries(struct run *run, const struct mnode *node, struct inode *inode)
@@ -164,12 +167,13 @@ static void check_lookup(struct run *run, const struct mnode *dir, struct inode 
 	int err = ns_lookup(inode, name, len, &found);
 
 	if (err) {
-		wrong(run, "directory %" PRIu64 ": %.*s: %s", dir->id, (int)len, name, strerror(-err));
+		wrong(run, "directory %" PRIu64 ": %.*s: %s", dir->id, (int)len, name,
+		      strerror(-err));
 		return;
 	}
 	if (found->ino != should)
 		wrong(run, "directory %" PRIu64 ": %.*s is inode %" PRIu64 ", should be %" PRIu64,
-		     dir->id, (int)len, name, found->ino, should);
+		      dir->id, (int)len, name, found->ino, should);
 	inode_put(found);
 }
 
@@ -189,10 +193,12 @@ static void check_names(struct run *run, const struct mnode *dir, struct inode *
 
 /* ---- files -------------------------------------------------------------------------------------- */
 
-void check_read(struct run *run, struct mnode *node, struct inode *inode, uint64_t pos, uint64_t len)
+void check_read(struct run *run, struct mnode *node, struct inode *inode, uint64_t pos,
+		uint64_t len)
 {
-	uint64_t end = pos >= node->file.size ? pos :
-		       len > node->file.size - pos ? node->file.size : pos + len;
+	uint64_t end = pos >= node->file.size	     ? pos
+		       : len > node->file.size - pos ? node->file.size
+						     : pos + len;
 	struct read_plan plan;
 
 	do {
@@ -205,13 +211,14 @@ void check_read(struct run *run, struct mnode *node, struct inode *inode, uint64
 		}
 		if (plan.bytes > should || (!plan.bytes && should))
 			wrong(run, "node %" PRIu64 ": read at %" PRIu64 ": %zu bytes of %" PRIu64,
-			     node->id, pos, plan.bytes, should);
+			      node->id, pos, plan.bytes, should);
 		for (unsigned i = 0; i < plan.npieces && !failed(run); i++) {
 			if (!mfile_same(&node->file, pos, plan.pieces[i].iov_base,
 					plan.pieces[i].iov_len, &where))
-				wrong(run, "node %" PRIu64 ": wrong byte at %" PRIu64 " (%" PRIu64
-				     " behind the start of its page)", node->id, where,
-				     where % MPAGE_BYTES);
+				wrong(run,
+				      "node %" PRIu64 ": wrong byte at %" PRIu64 " (%" PRIu64
+				      " behind the start of its page)",
+				      node->id, where, where % MPAGE_BYTES);
 			pos += plan.pieces[i].iov_len;
 		}
 		file_read_end(inode, &plan);
@@ -228,9 +235,11 @@ static void check_one_seek(struct run *run, const struct mnode *node, struct ino
 	bool nothing = pos >= f->size || (whence == SEEK_DATA && should >= f->size);
 
 	if (err != (nothing ? -ENXIO : 0) || (!err && is != should))
-		wrong(run, "node %" PRIu64 ": SEEK_%s from %" PRIu64 ": %s %" PRIu64 ", should be %s %"
-		     PRIu64, node->id, whence == SEEK_DATA ? "DATA" : "HOLE", pos, strerror(-err), is,
-		     nothing ? "ENXIO" : "", should);
+		wrong(run,
+		      "node %" PRIu64 ": SEEK_%s from %" PRIu64 ": %s %" PRIu64
+		      ", should be %s %" PRIu64,
+		      node->id, whence == SEEK_DATA ? "DATA" : "HOLE", pos, strerror(-err), is,
+		      nothing ? "ENXIO" : "", should);
 }
 
 void check_seek(struct run *run, struct mnode *node, struct inode *inode, uint64_t pos)
@@ -308,8 +317,8 @@ void check_all(struct run *run)
 /* Free blocks, and those that the inode file and the root directory keep when all is removed. */
 uint64_t space_in_sight(struct run *run)
 {
-	const struct dinode *table = region_ptr(run->region, (uint64_t)SPECIAL_BLK << BLOCK_SHIFT,
-						sizeof(*table));
+	const struct dinode *table =
+		region_ptr(run->region, (uint64_t)SPECIAL_BLK << BLOCK_SHIFT, sizeof(*table));
 	struct inode *root = inode_of(run, run->m.nodes[0]);
 	struct space space;
 	struct attr attr = { 0 };

@@ -79,7 +79,8 @@ static void check_mixture(struct run *run, const struct mfile *old, const struct
 		}
 		if (bytes[at] != was[(pos + at) % MPAGE_BYTES] &&
 		    bytes[at] != is_to_be[(pos + at) % MPAGE_BYTES])
-			wrong(run, "after a crash in a write: byte %" PRIu64 " is neither old nor new",
+			wrong(run,
+			      "after a crash in a write: byte %" PRIu64 " is neither old nor new",
 			      pos + at);
 	}
 }
@@ -117,7 +118,8 @@ static void take_part(struct run *run, struct mnode *node, const struct mnode *o
 		return;
 	inode_attr(inode, &attr);
 	if (attr.size < old->file.size || attr.size > node->file.size)
-		wrong(run, "after a crash in a write: %" PRIu64 " bytes, from %" PRIu64 " to %" PRIu64,
+		wrong(run,
+		      "after a crash in a write: %" PRIu64 " bytes, from %" PRIu64 " to %" PRIu64,
 		      attr.size, old->file.size, node->file.size);
 	while (!file_seek(inode, pos, SEEK_DATA, &data) && !failed(run)) {
 		if (file_seek(inode, data, SEEK_HOLE, &hole))
@@ -170,8 +172,8 @@ static void compare_either(struct run *run, struct model *before)
 
 		memcpy(why, run->why, sizeof(why));
 		run->why[0] = '\0';
-		wrong(run, "after a crash it is neither as before (%.150s) nor as after (%.150s)", why,
-		      after);
+		wrong(run, "after a crash it is neither as before (%.150s) nor as after (%.150s)",
+		      why, after);
 	}
 }
 
