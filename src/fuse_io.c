@@ -163,8 +163,12 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t len, off_t pos, struct fuse_
 	(void)ino;
 	rq->a.u.io.pos = (uint64_t)pos;
 	rq->a.u.io.len = len;
+	/* Only what a process reads past the page cache comes with an owner. */
 	rq->a.adm = (struct admission){
-		.kind = ADMIT_FILL, .pos = (uint64_t)pos, .len = len, .waiter = &rq->waiter
+		.kind = fi->lock_owner ? ADMIT_DIRECT_READ : ADMIT_FILL,
+		.pos = (uint64_t)pos,
+		.len = len,
+		.waiter = &rq->waiter,
 	};
 	request_start(rq, run_read);
 }

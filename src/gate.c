@@ -30,7 +30,7 @@ static uint64_t adm_end(const struct admission *adm)
 
 static bool is_write(const struct admission *adm)
 {
-	return adm->kind != ADMIT_FILL;
+	return adm->kind == ADMIT_WRITE || adm->kind == ADMIT_WRITEBACK;
 }
 
 /* ---- admissions ----------------------------------------------------------------------------------- */
@@ -107,6 +107,8 @@ static void mark_seen(struct holder *holder, const struct admission *adm)
 			gate->seen = true;
 }
 
+static void discard_end(struct holder *holder, const struct admission *adm);
+
 int gate_admit(struct inode *inode, struct admission *adm)
 {
 	struct volume *vol = inode->vol;
@@ -122,6 +124,13 @@ int gate_admit(struct inode *inode, struct admission *adm)
 			adm_append(holder, adm);
 		adm->admitted = true;
 		mark_seen(holder, adm);
+		/*
+		 * The kernel asks because it has no copy any more. What it writes back from now on is
+		 * of the new one, also when it has our answer and we have not yet left. A direct read
+		 * says nothing about what it has.
+		 */
+		if (adm->kind == ADMIT_FILL)
+			discard_end(holder, adm);
 	} else if (verdict == PARK) {
 		holder_park(holder, adm->waiter);
 	} else {
@@ -136,8 +145,6 @@ int gate_admit(struct inode *inode, struct admission *adm)
 	return -EINPROGRESS;
 }
 
-static void discard_end(struct holder *holder, const struct admission *adm);
-
 void gate_leave(struct inode *inode, struct admission *adm, int result)
 {
 	struct holder *holder = holder_of(inode);
@@ -147,7 +154,8 @@ void gate_leave(struct inode *inode, struct admission *adm, int result)
 	while (*link != adm)
 		link = &(*link)->next;
 	*link = adm->next;
-	if (adm->kind != ADMIT_WRITEBACK && !result)
+	/* A write is not counted as out before, so a writeback of what it left in the cache waits. */
+	if (adm->kind == ADMIT_WRITE && !result)
 		discard_end(holder, adm);
 	for (struct gate *gate = holder->gates; gate; gate = gate->next)
 		if (is_write(adm) && result && overlap(gate->pos, gate->end, adm->pos, adm_end(adm)))

@@ -88,7 +88,7 @@ void gate_end(struct inode *inode, struct gate *gate, bool changed);
  * were punched as a whole, while the gate is closed; room for that was made by
  * gate_discard_prepare() before anything changed (-ENOMEM). gate_discarded tells a writeback
  * whether the bytes at @pos are to be dropped, and how far that answer reaches (*@ret_len, at
- * most @len). A fill or write(2) that leaves ends it for its pages.
+ * most @len). A fill that is admitted, or a write(2) that leaves, ends it for its pages.
  */
 int gate_discard_prepare(struct inode *inode);
 void gate_discard(struct inode *inode, uint64_t first, uint64_t end);

@@ -52,9 +52,10 @@ enum file_mode {
 };
 
 enum admission_kind {
-	ADMIT_FILL,	 /* FUSE_READ into the page cache */
-	ADMIT_WRITE,	 /* FUSE_WRITE of write(2), through the page cache */
-	ADMIT_WRITEBACK, /* FUSE_WRITE of a dirty folio */
+	ADMIT_FILL,	   /* FUSE_READ into the page cache */
+	ADMIT_DIRECT_READ, /* FUSE_READ past it: O_DIRECT on a file in cached mode */
+	ADMIT_WRITE,	   /* FUSE_WRITE of write(2), through the page cache */
+	ADMIT_WRITEBACK,   /* FUSE_WRITE of a dirty folio */
 };
 
 /** A request of the kernel's page cache, from its arrival to its reply. The frontend owns it. */
