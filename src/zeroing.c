@@ -19,17 +19,18 @@ void zero_fresh(struct volume *vol, uint64_t pblk, uint64_t count, uint64_t skip
 		uint64_t skip_len)
 {
 	uint64_t off = pblk << BLOCK_SHIFT, end = (pblk + count) << BLOCK_SHIFT;
-	uint64_t skip_end = skip_off + skip_len;
+	uint64_t stop = end, go_on = end; /* zero [off, stop) and [go_on, end) */
 
-	if (skip_off >= end || skip_end <= off || !skip_len) {
-		region_zero(vol->region, off, end - off, HERE);
-	} else {
-		if (skip_off > off)
-			region_zero(vol->region, off, skip_off - off, HERE);
-		if (skip_end < end)
-			region_zero(vol->region, skip_end, end - skip_end, HERE);
+	if (skip_len && skip_off < end && skip_off + skip_len > off) {
+		stop = skip_off > off ? skip_off : off;
+		go_on = skip_off + skip_len < end ? skip_off + skip_len : end;
 	}
-	atomic_fetch_add(&vol->stat.blocks_zeroed, count);
+	if (stop > off)
+		region_zero(vol->region, off, stop - off, HERE);
+	if (go_on < end)
+		region_zero(vol->region, go_on, end - go_on, HERE);
+	atomic_fetch_add(&vol->stat.blocks_zeroed,
+			 (stop - off + end - go_on + BLOCK_BYTES - 1) >> BLOCK_SHIFT);
 }
 
 /* The region offset of file byte @pos if it lies in a written block; 0 if not. */
