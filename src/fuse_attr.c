@@ -153,6 +153,8 @@ static unsigned wanted_attr(const struct request *rq, struct attr *ret_attr)
 	if (to_set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW) &&
 	    !(to_set & FUSE_SET_ATTR_SIZE && to_set & FUSE_SET_ATTR_MTIME_NOW))
 		set |= SET_MTIME;
+	if (to_set & FUSE_SET_ATTR_ATIME_NOW && to_set & FUSE_SET_ATTR_MTIME_NOW)
+		set |= SET_TIMES_NOW;
 	if (to_set & FUSE_SET_ATTR_CTIME)
 		set |= SET_CTIME;
 	/* A new owner does not inherit the power of the old one. */

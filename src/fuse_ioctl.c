@@ -149,6 +149,8 @@ static enum outcome run_call(struct request *rq)
 	err = op->run(call);
 	if (err == -EAGAIN && op->flags & OP_WAITS && !rq->a.may_wait)
 		return NEEDS_POOL;
+	if (call->attr_changed)
+		session_holder_ops.attr_changed(rq->s, call->inode->ino);
 	if (err)
 		request_reply_err(rq->a.req, err);
 	else

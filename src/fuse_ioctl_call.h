@@ -28,6 +28,7 @@ struct ioctl_call {
 	bool may_wait;	     /* else -EAGAIN where it would have to: it is then run once more */
 	size_t in_bytes;     /* what came with the request */
 	size_t out_bytes;    /* what is answered, after success */
+	bool attr_changed;   /* what the kernel believes of the inode is old */
 	/* The payload, in place: zeroed behind in_bytes, and at least out_bytes long. */
 	alignas(8) unsigned char arg[];
 };

@@ -221,6 +221,7 @@ static int change_flags(struct ioctl_call *call, uint32_t flags_wanted, uint32_t
 		return -EPERM;
 	attr.flags = (attr.flags & ~settable) | flags_wanted;
 	attr.projid = projid;
+	call->attr_changed = true; /* ctime */
 	return inode_setattr(call->inode, set, &attr);
 }
 

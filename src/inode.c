@@ -189,12 +189,18 @@ static void dinode_set(struct volume *vol, struct dinode *di, unsigned set, cons
 	}
 }
 
-/* Immutable and append-only inodes keep everything but the flags themselves. */
+/*
+ * Immutable and append-only inodes keep everything but the flags themselves. But who may append may
+ * touch(1): an append would have moved the times as well.
+ */
 static bool set_allowed(const struct dinode *di, unsigned set)
 {
 	uint32_t frozen = from_le32(di->flags) & (DINODE_IMMUTABLE | DINODE_APPEND);
+	unsigned allowed = SET_FLAGS | SET_PROJID | SET_KILL_PRIV | SET_TIMES_NOW;
 
-	return !frozen || !(set & ~(unsigned)(SET_FLAGS | SET_PROJID | SET_KILL_PRIV));
+	if (frozen == DINODE_APPEND && set & SET_TIMES_NOW)
+		allowed |= SET_ATIME | SET_MTIME;
+	return !frozen || !(set & ~allowed);
 }
 
 int inode_setattr(struct inode *inode, unsigned set, const struct attr *attr)

@@ -73,11 +73,14 @@ flags_keep_the_owner_out_too() {
 	fails_with "not permitted" dd if=/dev/null of="$mnt/flags" conv=notrunc
 	fails_with "not permitted" truncate -s 0 "$mnt/flags"
 	fails_with "not permitted" rm -f "$mnt/flags"
+	fails_with "not permitted" touch -d yesterday "$mnt/flags"
+	touch "$mnt/flags"
 	echo b >>"$mnt/flags"
 	same "a b" "$(paste -sd' ' "$mnt/flags")"
 	chattr -a +i "$mnt/flags"
 	fails_with "not permitted" tee -a "$mnt/flags" </dev/null
 	fails_with "not permitted" chmod 600 "$mnt/flags"
+	fails_with "not permitted" touch "$mnt/flags"
 	fails_with "not permitted" ln "$mnt/flags" "$mnt/flags2"
 	fails_with "not permitted" mv "$mnt/flags" "$mnt/flags2"
 	chattr -i "$mnt/flags"

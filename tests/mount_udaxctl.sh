@@ -321,6 +321,9 @@ lsattr_and_chattr_work() {
 	chattr '=' "$mnt/attr"
 	chattr -p 42 "$mnt/attr"
 	same 42 "$(lsattr -p "$mnt/attr" | awk '{ print $1 }')" project
+	before=$(stat -c %z "$mnt/attr")
+	chattr +d "$mnt/attr"
+	fails_with '' same "$before" "$(stat -c %z "$mnt/attr")" # ctime
 	fails_with 'Operation not supported' chattr +c "$mnt/attr"
 }
 check lsattr_and_chattr_work
