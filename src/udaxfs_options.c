@@ -258,12 +258,15 @@ static bool is_mount_helper(const char *program)
 
 /*
  * `mount.udaxfs SRC DIR [-sfnvrw] [-N NS] [-t TYPE] [-o OPTS]` as if it were for udaxfs. Whatever
- * is only mount(8)'s goes.
+ * is only mount(8)'s goes. libfuse starts from nosuid and nodev, mount(8) does not for root, and
+ * for others it says so.
  */
 static int translate_helper(int argc, char **argv, struct fuse_args *args, struct options *opt)
 {
 	int c, failed = fuse_opt_add_arg(args, argv[0]);
 
+	if (!failed && geteuid() == 0)
+		failed = fuse_opt_add_arg(args, "-o") || fuse_opt_add_arg(args, "suid,dev");
 	opterr = 0;
 	while (!failed && (c = getopt(argc, argv, "sfnvrwhVo:t:N:")) != -1) {
 		char dash[] = { '-', (char)c, '\0' };
