@@ -25,6 +25,10 @@
  * A writer that is under way while a page is cleared may write after that, so the floor is not above
  * the generation of any writer under way when the clearing began.
  *
+ * In cached mode a register is not written with O_DIRECT. The kernel drops its copy before and after
+ * such a write, but if somebody stores to the page in between, that old copy is written back over
+ * it. That is so on every filesystem (open(2), NOTES: O_DIRECT is not to be mixed with mappings).
+ *
  * Odd pairs of files are `shifty`: their pages move (collapse, insert, exchange, copies), so there
  * are no floors. Positions and sizes are multiples of 8.
  */
@@ -605,7 +609,7 @@ static void op_write_register(struct ctx *c)
 {
 	uint64_t gen = atomic_load(&c->sh->published[c->id]) + 1, pos = (uint64_t)c->id * PAGE;
 	bool store = c->h->map && worker_once_in(c->w, 2);
-	int fd = some_fd(c);
+	int fd = c->h->map ? c->h->fd : some_fd(c);
 
 	worker_op(c->w, "file %u: %s %llu in my register", c->file,
 		  store		       ? "store"
