@@ -9,7 +9,7 @@
 [ "$(id -u)" = 0 ] || skip_all "only root can install a package; the other pass does"
 
 root=$work/root
-in_root() { chroot "$root" "$@"; }
+in_root() { PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$root" "$@"; }
 
 package_is_built() {
 	cpack --config "$UDAX_BUILD/CPackConfig.cmake" -B "$work/deb"
