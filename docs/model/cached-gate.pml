@@ -100,7 +100,7 @@ bool layout_lock; /* BROKEN_READ_TAKES_LOCK */
 
 #define ABSENT	0
 #define FILLING 1 /* locked, FUSE_READ sent */
-#define READY	2 /* uptodate */
+#define READY	2 /* up to date */
 
 byte folio = ABSENT, content;
 bool locked, dirty;
@@ -272,7 +272,7 @@ active proctype Readahead()
 }
 #endif
 
-/* write(2): i_rwsem; copy to the folio, which is uptodate and *unlocked* from here; send. */
+/* write(2): i_rwsem; copy to the folio, which is valid and *unlocked* from here; send. */
 #if WRITES > 0
 active proctype Writer()
 {
