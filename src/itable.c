@@ -363,6 +363,9 @@ int itable_set_pending(struct tx *tx, uint64_t ino, bool pending)
 {
 	struct map *map = chunk_map(tx_volume(tx), ino / MAP_BITS);
 
+	/* To change a damaged map would be to give it a good checksum. */
+	if (!map->busy)
+		return volume_damaged(tx_volume(tx), map->blk << BLOCK_SHIFT, "map of used inodes");
 	return tx_bits(tx, map, PLANE_PENDING, pending, (uint32_t)(ino % MAP_BITS), 1, true);
 }
 
