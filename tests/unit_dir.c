@@ -175,6 +175,26 @@ static void an_entry_is_held_only_while_it_stands_where_it_was_found(void **stat
 	tree_delete(tree);
 }
 
+/* Its inode was freed, and its number is that of a new inode of another type. */
+static void an_entry_is_not_held_once_its_type_has_changed(void **state)
+{
+	struct tree *tree = tree_new(1 << 20);
+	struct dir_entry entry;
+	struct tx *tx;
+
+	(void)state;
+	assert_int_equal(add(tree->root, "name", 77), 0);
+	assert_int_equal(find(tree->root, "name", &entry), 0);
+	assert_int_equal(tx_begin(tree->vol, 0, &tx, HERE), 0);
+	ilock(tree->root, SYNC_EXCL, HERE);
+	assert_int_equal(dir_change(tx, tree->root, &entry, 77, entry.type == 4 ? 8 : 4), 0);
+	assert_int_equal(tx_end(tx, 0), 0);
+	assert_int_equal(dir_holds(NULL, tree->root, &entry), -ENOENT);
+	iunlock(tree->root, SYNC_EXCL, HERE);
+	assert_int_equal(take(tree->root, "name"), 0);
+	tree_delete(tree);
+}
+
 static void names_of_every_length_fit(void **state)
 {
 	struct tree *tree = tree_new(1 << 20);
@@ -931,6 +951,7 @@ int main(void)
 		cmocka_unit_test(a_name_is_found_until_it_is_taken_out),
 		cmocka_unit_test(an_entry_can_name_another_inode),
 		cmocka_unit_test(an_entry_is_held_only_while_it_stands_where_it_was_found),
+		cmocka_unit_test(an_entry_is_not_held_once_its_type_has_changed),
 		cmocka_unit_test(names_of_every_length_fit),
 		cmocka_unit_test(a_scan_of_nothing_ends_at_once),
 		cmocka_unit_test(a_directory_behaves_as_an_array_of_names),
