@@ -174,6 +174,21 @@ static void parent_of(struct inode *dir, uint64_t *ret_ino, uint32_t *ret_nlink)
 	iunlock(dir, SYNC_SHARED, HERE);
 }
 
+/* -ENOENT: it has no name any more, and is gone as soon as nobody has it open. */
+static int find_self(struct inode *inode, struct inode **ret_inode)
+{
+	uint32_t nlink;
+
+	ilock(inode, SYNC_SHARED, HERE);
+	nlink = links_of(NULL, inode);
+	iunlock(inode, SYNC_SHARED, HERE);
+	if (!nlink)
+		return -ENOENT;
+	inode_ref(inode);
+	*ret_inode = inode;
+	return 0;
+}
+
 /* The directory that @dir is in, the root for itself. -ENOENT: @dir was removed. */
 static int find_parent(struct inode *dir, struct inode **ret_parent)
 {
@@ -207,15 +222,12 @@ int ns_lookup(struct inode *dir, const char *name, size_t len, struct inode **re
 
 	if (err)
 		return err;
+	if (len == 1 && name[0] == '.')
+		return find_self(dir, ret_inode);
 	if (!S_ISDIR(dir->type))
 		return -ENOTDIR;
 	if (len > MAX_NAME_BYTES)
 		return -ENAMETOOLONG;
-	if (len == 1 && name[0] == '.') {
-		inode_ref(dir);
-		*ret_inode = dir;
-		return 0;
-	}
 	if (len == 2 && name[0] == '.' && name[1] == '.')
 		return find_parent(dir, ret_inode);
 	return find(dir, name, len, &entry, ret_inode);

@@ -20,7 +20,10 @@ struct cred;
 struct inode;
 struct volume;
 
-/** ns_lookup - 0 and the inode, -ENOENT, -ENOTDIR. "." and ".." are understood here only. */
+/**
+ * ns_lookup - 0 and the inode, -ENOENT, -ENOTDIR. "." and ".." are understood here only; "." is any
+ * inode itself, directory or not, as long as it has a name.
+ */
 int ns_lookup(struct inode *dir, const char *name, size_t len, struct inode **ret_inode);
 
 /**

@@ -129,6 +129,24 @@ static void dot_and_dotdot_are_looked_up(void **state)
 	tree_delete(tree);
 }
 
+/* That is how the kernel looks at what a file handle names (open_by_handle_at, NFS). */
+static void any_inode_that_has_a_name_is_its_own_dot(void **state)
+{
+	struct tree *tree = tree_new(1 << 20);
+	struct inode *file = mkfile_in(tree->root, "file"), *dir = mkdir_in(tree->root, "dir");
+
+	(void)state;
+	assert_int_equal(ino_at(file, "."), file->ino);
+	assert_int_equal(ino_at(file, ".."), -ENOTDIR);
+	assert_int_equal(rm(tree->root, "file"), 0);
+	assert_int_equal(ino_at(file, "."), -ENOENT);
+	assert_int_equal(rmdir_in(tree->root, "dir"), 0);
+	assert_int_equal(ino_at(dir, "."), -ENOENT);
+	inode_put(file);
+	inode_put(dir);
+	tree_delete(tree);
+}
+
 static void a_directory_has_two_links_and_one_for_each_directory_in_it(void **state)
 {
 	struct tree *tree = tree_new(1 << 20);
@@ -1299,6 +1317,7 @@ int main(void)
 		cmocka_unit_test(every_type_of_file_can_be_made_and_found),
 		cmocka_unit_test(names_that_cannot_be_are_refused),
 		cmocka_unit_test(dot_and_dotdot_are_looked_up),
+		cmocka_unit_test(any_inode_that_has_a_name_is_its_own_dot),
 		cmocka_unit_test(a_directory_has_two_links_and_one_for_each_directory_in_it),
 		cmocka_unit_test(umask_and_set_group_id_are_heeded),
 		cmocka_unit_test(what_is_no_empty_directory_is_not_removed_as_one),
