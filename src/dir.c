@@ -461,6 +461,7 @@ int dir_holds(struct tx *tx, struct inode *dir, const struct dir_entry *entry)
 	 */
 	de = entry_at(v.db, offset_of(entry->pos), &bytes);
 	if (!de || from_le64(de->ino) != entry->ino || from_le32(de->hash) != hash ||
+	    de->type != entry->type || /* the number may be that of a new inode by now */
 	    de->name_bytes != entry->name_len ||
 	    memcmp(de->name, entry->name, entry->name_len) != 0)
 		return -ENOENT;
