@@ -176,6 +176,63 @@ static void apply_write(struct run *run, const uint64_t *a)
 	inode_put(inode);
 }
 
+/* comb NODE POS COUNT STRIDE HOW: single blocks, COUNT of them, each STRIDE behind the last */
+static bool choose_comb(struct run *run, uint64_t *rng, uint64_t *a)
+{
+	const struct mnode *node = pick_node(run, rng, A_FILE);
+
+	if (!node)
+		return false;
+	a[0] = node->id;
+	a[1] = one_in(rng, 2) ? 0 : pick_pos(node, rng);
+	a[2] = 1 + below(rng, one_in(rng, 8) ? run->setup->bytes / (3 * BLOCK_BYTES) : 60);
+	a[3] = (1 + below(rng, 3)) * BLOCK_BYTES;
+	a[4] = one_in(rng, 3);
+	if (a[4] && a[2] > 400)
+		a[2] = 400;
+	return true;
+}
+
+/* One block of it; false: it was not done. */
+static bool comb_one(struct run *run, struct mnode *node, struct inode *inode, uint64_t pos, bool data)
+{
+	uint64_t len = data ? 100 : MPAGE_BYTES - pos % MPAGE_BYTES;
+	struct verdict v = { .n = 0 };
+	int64_t result;
+
+	forbid_type(&v, node);
+	forbid(&v, node->flags & DINODE_IMMUTABLE, EPERM);
+	forbid(&v, data && node->flags & DINODE_APPEND, EPERM);
+	forbid(&v, pos + len > MFILE_MAX, EFBIG);
+	if (pos + len > MFILE_MAX)
+		return false;
+	fill(run->buf, len, pos);
+	run->nfree = alloc_nfree(run->vol);
+	result = data ? file_write(inode, pos, run->buf, len, 0) :
+			layout_fallocate(inode, FALLOC_FL_KEEP_SIZE, pos, len, &waits);
+	if (!judge(run, &v, result, blocks_for(len)))
+		return false;
+	if (data)
+		written(run, node, pos, len, result, false);
+	mfile_allocated(&node->file, pos + len);
+	touched(run, node, TOUCH_MTIME | TOUCH_CTIME);
+	return true;
+}
+
+static void apply_comb(struct run *run, const uint64_t *a)
+{
+	struct mnode *node = model_node(&run->m, a[0]);
+	struct inode *inode = inode_of(run, node);
+
+	if (!inode)
+		return;
+	for (uint64_t i = 0; i < a[2]; i++)
+		if (!comb_one(run, node, inode, a[1] + i * a[3], a[4]))
+			break;
+	touched_range(run, node, 0, a[1], a[2] * a[3]);
+	inode_put(inode);
+}
+
 /* read NODE POS LEN */
 static bool choose_read(struct run *run, uint64_t *rng, uint64_t *a)
 {
@@ -508,6 +565,7 @@ static void apply_badfall(struct run *run, const uint64_t *a)
 const struct op_kind file_ops[] = {
 	{ "write", 4, 1, 110, GRADUAL, choose_write, apply_write },
 	{ "read", 3, 1, 20, NOT_CUT, choose_read, apply_read },
+	{ "comb", 5, 1, 8, NOT_CUT, choose_comb, apply_comb },
 	{ "copy", 6, 9, 20, GRADUAL, choose_copy, apply_copy },
 	{ "truncate", 3, 1, 40, ATOMIC, choose_truncate, apply_truncate },
 	{ "fallocate", 4, 1, 25, ATOMIC, choose_fallocate, apply_fallocate },

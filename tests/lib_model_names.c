@@ -28,9 +28,11 @@ static unsigned pick_name(const struct run *run, uint64_t *rng)
 	return (unsigned)below(rng, run->setup->nnames);
 }
 
-/* A directory, now and then something else. */
+/* A directory, now and then something else. Where there are many names, most are in the root. */
 static struct mnode *pick_dir(const struct run *run, uint64_t *rng)
 {
+	if (run->setup->nnames > 1000 && !one_in(rng, 5))
+		return run->m.nodes[0];
 	return pick_node(run, rng, one_in(rng, 60) ? ANY : A_DIR);
 }
 
@@ -39,7 +41,7 @@ static bool pick_entry(const struct run *run, uint64_t *rng, unsigned types, str
 		       unsigned *ret_name)
 {
 	for (unsigned i = 0; i < 8; i++) {
-		struct mnode *dir = pick_node(run, rng, A_DIR);
+		struct mnode *dir = pick_dir(run, rng);
 		const struct mentry *entry;
 
 		if (!dir || !dir->nentries)

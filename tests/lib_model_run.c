@@ -45,11 +45,17 @@ static void on_report(void *ctx, const char *line)
 	fprintf(stderr, "%s\n", line);
 }
 
+static void on_log(void *ctx, const char *line)
+{
+	if (strncmp(line, "damage", 6) == 0)
+		wrong(ctx, "%s", line);
+}
+
 /* ---- the volume --------------------------------------------------------------------------------- */
 
 void run_mount(struct run *run)
 {
-	struct volume_env env = { .sync = run->sync, .mem = mem_heap() };
+	struct volume_env env = { .sync = run->sync, .mem = mem_heap(), .log = on_log, .log_ctx = run };
 	char err[256];
 
 	run->vol = NULL;
@@ -99,7 +105,10 @@ static void model_from(struct run *run, struct inode *root)
 
 struct run *run_new(const struct model_setup *setup, struct region *region, bool lockdep)
 {
-	struct format_options format = { .label = "model", .root_uid = 3, .root_gid = 4 };
+	struct format_options format = { .label = "model",
+					 .lane_blocks = setup->lane_blocks,
+					 .root_uid = 3,
+					 .root_gid = 4 };
 	struct run *run = run_alloc(setup, region);
 	struct sync_options options = { lockdep, on_report, run };
 	struct inode *root;
@@ -507,6 +516,15 @@ const struct op_kind volume_ops[] = {
 static const struct op_kind *const kinds[] = { name_ops, file_ops, volume_ops };
 #define NR_TABLES (sizeof(kinds) / sizeof(kinds[0]))
 
+static size_t kinds_in(const struct op_kind *table)
+{
+	size_t n = 0;
+
+	while (table[n].name)
+		n++;
+	return n;
+}
+
 /* Kinds are numbered through all tables. */
 static const struct op_kind *kind_at(uint32_t number)
 {
@@ -517,17 +535,24 @@ static const struct op_kind *kind_at(uint32_t number)
 	return NULL;
 }
 
-static uint32_t pick_kind(uint64_t *rng)
+static uint64_t weight_of(const struct run *run, const struct op_kind *k)
+{
+	bool names = k >= name_ops && k < name_ops + kinds_in(name_ops);
+
+	return k->weight * (names ? run->setup->names_weight : 1);
+}
+
+static uint32_t pick_kind(const struct run *run, uint64_t *rng)
 {
 	const struct op_kind *k;
 	uint64_t total = 0;
 	uint32_t number;
 
 	for (number = 0; (k = kind_at(number)); number++)
-		total += k->weight;
+		total += weight_of(run, k);
 	total = below(rng, total);
-	for (number = 0; (k = kind_at(number))->weight <= total; number++)
-		total -= k->weight;
+	for (number = 0; weight_of(run, kind_at(number)) <= total; number++)
+		total -= weight_of(run, kind_at(number));
 	return number;
 }
 
@@ -550,14 +575,18 @@ bool op_choose_kind(struct run *run, uint64_t *rng, uint32_t id, const char *nam
 void op_choose(struct run *run, uint64_t *rng, uint32_t id, struct op *ret_op)
 {
 	do {
-		*ret_op = (struct op){ .kind = pick_kind(rng), .id = id };
+		*ret_op = (struct op){ .kind = pick_kind(run, rng), .id = id };
 	} while (!kind_at(ret_op->kind)->choose(run, rng, ret_op->a));
 }
 
 /* Do it, and compare what it has touched. */
 void run_do(struct run *run, const struct op_kind *kind)
 {
+	uint64_t commits = atomic_load(&run->vol->stat.tx_commits);
+
 	kind->apply(run, run->op->a);
+	if (kind->crash == ATOMIC)
+		run->pieces += atomic_load(&run->vol->stat.tx_commits) > commits + 1;
 	for (unsigned i = 0; i < run->ntouched && !failed(run); i++) {
 		struct mnode *node = run->touched[i].node;
 

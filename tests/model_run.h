@@ -37,6 +37,8 @@ struct model_setup {
 	unsigned nnames;    /* different names in a directory */
 	unsigned max_nodes; /* above that, more is removed than made */
 	uint64_t max_len;   /* of one write */
+	uint32_t lane_blocks; /* of the journal; 0: as mkfs chooses */
+	unsigned names_weight; /* how much more often names are worked on than files */
 	bool poisoned;	    /* free space is not zero at the start, and a kill loses what is pending */
 };
 
@@ -77,7 +79,7 @@ struct run {
 	char why[400]; /* it failed: what was found */
 
 	/* Over all operations. */
-	uint64_t done, refused, full, shorts, cuts;
+	uint64_t done, refused, full, shorts, cuts, pieces; /* operations of more than one transaction */
 };
 
 struct op_kind {

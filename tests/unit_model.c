@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -37,9 +38,10 @@
 #define SHRINK_SECONDS 90
 
 static const struct model_setup setups[] = {
-	{ "256k", 256 * KIB, 24, 12, 24 * KIB, true },
-	{ "8m", 8 * MIB, 40, 60, 256 * KIB, true },
-	{ "256m", 256 * MIB, 400, 500, 1024 * KIB, false },
+	{ "256k", 256 * KIB, 24, 12, 24 * KIB, 0, 1, true },
+	{ "8m", 8 * MIB, 40, 60, 256 * KIB, 12, 1, true },
+	{ "256m", 256 * MIB, 400, 500, 1024 * KIB, 0, 1, false },
+	{ "names", 24 * MIB, 30000, 3000, 8 * KIB, 12, 12, false },
 };
 
 /* What parent and child share. */
@@ -47,7 +49,7 @@ struct episode {
 	uint32_t setup;
 	bool lockdep;
 	uint32_t nops;
-	uint64_t done, refused, full, shorts, cuts; /* over all episodes */
+	uint64_t done, refused, full, shorts, cuts, pieces; /* over all episodes */
 	char why[400];
 	struct op ops[EPISODE_OPS + 2];
 };
@@ -118,6 +120,7 @@ static bool invent(struct episode *e, struct region *region, uint32_t nops, uint
 	e->full += run->full;
 	e->shorts += run->shorts;
 	e->cuts += run->cuts;
+	e->pieces += run->pieces;
 	run_delete(run);
 	return ok;
 }
@@ -174,6 +177,7 @@ static bool attempt(struct episode *e)
 	pid = fork();
 	assert_true(pid >= 0);
 	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		quiet();
 		alarm(WATCHDOG_SECONDS);
 		_exit(!replay(e, new_region(&setups[e->setup]), false));
@@ -345,16 +349,18 @@ static void operations_on(uint32_t setup, unsigned percent)
 	fflush(NULL);
 	pid = fork();
 	assert_true(pid >= 0);
-	if (!pid)
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		exit(!invent_all(e, nops, seed));
+	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	if (!child_ended(e, status))
 		explain(e);
 	print_message("%llu operations, %llu refused, of these %llu for want of room, %llu short, "
-		      "%llu cut off by a crash\n",
+		      "%llu cut off by a crash, %llu of several transactions\n",
 		      (unsigned long long)e->done, (unsigned long long)e->refused,
 		      (unsigned long long)e->full, (unsigned long long)e->shorts,
-		      (unsigned long long)e->cuts);
+		      (unsigned long long)e->cuts, (unsigned long long)e->pieces);
 	munmap(e, sizeof(*e));
 }
 
@@ -367,13 +373,19 @@ static void random_operations_on_256_kib_agree_with_the_model(void **state)
 static void random_operations_on_8_mib_agree_with_the_model(void **state)
 {
 	(void)state;
-	operations_on(1, 45);
+	operations_on(1, 40);
 }
 
 static void random_operations_on_256_mib_agree_with_the_model(void **state)
 {
 	(void)state;
-	operations_on(2, 15);
+	operations_on(2, 12);
+}
+
+static void random_operations_on_thousands_of_names_agree_with_the_model(void **state)
+{
+	(void)state;
+	operations_on(3, 8);
 }
 
 /* The test of the test. */
@@ -441,6 +453,7 @@ int main(void)
 		cmocka_unit_test(random_operations_on_256_kib_agree_with_the_model),
 		cmocka_unit_test(random_operations_on_8_mib_agree_with_the_model),
 		cmocka_unit_test(random_operations_on_256_mib_agree_with_the_model),
+		cmocka_unit_test(random_operations_on_thousands_of_names_agree_with_the_model),
 	};
 
 	if (getenv("UDAX_MODEL_REPLAY"))

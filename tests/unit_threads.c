@@ -43,7 +43,8 @@
 #define NR_PINNED 40u /* never touched */
 #define PAGES 24u    /* of a shared file */
 
-static const struct model_setup setup = { "threads", UINT64_C(64) << 20, 30, 30, 64 << 10, false };
+static const struct model_setup setup = { "threads", UINT64_C(64) << 20, 30, 30, 64 << 10, 0, 1,
+					  false };
 static const struct layout_ctx waits = { .may_wait = true };
 
 struct arena {
@@ -461,6 +462,7 @@ static void threads_on(struct run *host, uint64_t seed, uint64_t nops)
 			    workers[i].run->why);
 		bad++;
 	}
+	assert_string_equal(host->why, "");
 	assert_int_equal(bad, 0);
 	arena_close(&arena);
 	remount_and_compare(host, workers);
