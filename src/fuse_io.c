@@ -185,6 +185,8 @@ static int64_t do_write(struct request *rq)
 
 	if (power)
 		power_lost(rq->s, inode);
+	if (n > 0 && (!is_cached(rq) || rq->a.handle->flags & O_DIRECT))
+		capability_lost(inode);
 	if (n >= 0 && (size_t)n < rq->a.u.io.len && rq->a.u.io.flags & IO_WRITEBACK)
 		return -ENOSPC;
 	return n;
@@ -299,7 +301,7 @@ static enum outcome run_lseek(struct request *rq)
 	uint64_t pos;
 	int err;
 
-	if (mode_has_cached_writers(inode)) {
+	if (mode_may_have_stores(inode)) {
 		if (!rq->a.may_wait)
 			return NEEDS_POOL;
 		sync_assert_none_held(vol->sync, HERE);
@@ -340,6 +342,14 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in_ino, off_t in_pos,
 	int64_t n = -EINVAL;
 
 	(void)in_ino, (void)out_ino;
+	/*
+	 * The kernel truncates its cache of the range after our reply. An old folio that is written
+	 * back before that would undo the copy: then the kernel copies, through its cache.
+	 */
+	if (mode_may_have_stores(out)) {
+		request_reply_err(req, -EOPNOTSUPP);
+		return;
+	}
 	if (!flags)
 		n = file_copy(in, (uint64_t)in_pos, out, (uint64_t)out_pos,
 			      len < MAX_COPY_BYTES ? len : MAX_COPY_BYTES, kill ? IO_KILL_PRIV : 0);

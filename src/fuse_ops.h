@@ -96,4 +96,10 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
 void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 
+/**
+ * capability_lost - @inode was written to: it is no longer the program that was given a capability.
+ * For writes past the page cache; before others the kernel removes it.
+ */
+void capability_lost(struct inode *inode);
+
 #endif

@@ -243,8 +243,10 @@ static void resumer(void *arg)
 		sync_lock(&rs->lock, 0, HERE);
 		rq = next_resumed(s, rs);
 		sync_unlock(&rs->lock, HERE);
-		if (rq)
+		if (rq) {
+			rq->a.may_wait = false; /* not here, whatever thread it comes from */
 			request_run(rq);
+		}
 	} while (rq);
 }
 

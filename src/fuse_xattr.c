@@ -106,3 +106,14 @@ void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	}
 	request_reply_err(req, err);
 }
+
+void capability_lost(struct inode *inode)
+{
+	uint32_t bytes;
+
+	ilock(inode, SYNC_SHARED, HERE);
+	bytes = from_le32(inode_peek(NULL, inode)->xattr_bytes);
+	iunlock(inode, SYNC_SHARED, HERE);
+	if (bytes)
+		xattr_set(inode, "security.capability", NULL, 0, XATTR_REPLACE);
+}

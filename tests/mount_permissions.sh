@@ -190,6 +190,21 @@ a_list_of_access_does_not_give_away_a_group() {
 	same 774 "$(stat -c %a "$mnt/group")"
 }
 
+writing_takes_a_capability_away() {
+	command -v setcap >/dev/null || { echo "libcap2-bin is not installed"; return 1; }
+	for option in -a -d; do
+		for change in "write 0 1 x" "truncate 5"; do
+			rm -f "$mnt/capable"
+			cp /bin/true "$mnt/capable"
+			setcap cap_net_raw+ep "$mnt/capable"
+			[[ $(getcap "$mnt/capable") = *cap_net_raw* ]]
+			# shellcheck disable=SC2086 # words
+			tool_file "$option" "$mnt/capable" $change
+			same "" "$(getcap "$mnt/capable")" "after $change, opened with $option"
+		done
+	done
+}
+
 trusted_attributes_are_roots() {
 	command -v setfattr >/dev/null || { echo "attr is not installed"; return 1; }
 	touch "$mnt/attr" && chmod 666 "$mnt/attr"
@@ -260,7 +275,7 @@ for test in flags_keep_the_owner_out_too each_users_files_are_that_users a_stick
 	supplementary_groups_count a_set_group_id_directory_passes_its_group_on \
 	a_new_owner_does_not_get_the_old_ones_power writes_of_others_clear_set_user_id \
 	lists_of_access_are_enforced_and_inherited a_list_of_access_does_not_give_away_a_group \
-	trusted_attributes_are_roots; do
+	writing_takes_a_capability_away trusted_attributes_are_roots; do
 	check_as_root $test
 done
 stop_mount "$mnt"
