@@ -31,7 +31,7 @@ storm() {
 threads_and_processes_in_cached_mode() { storm 128M '' -m cached -p 2 -T 4 -f 4; }
 one_file_for_all_in_cached_mode() { storm 64M '' -m cached -p 1 -T 8 -f 1; }
 threads_and_processes_in_uncached_mode() { storm 128M '' -m uncached -p 2 -T 4 -f 4; }
-files_that_change_their_mode() { storm 128M '' -m mixed -p 3 -T 3 -f 4; }
+files_that_change_their_mode() { storm 128M '' -m mixed -p 3 -T 3 -f 12; }
 more_threads_than_the_daemon_has() { storm 128M max_threads=1 -m cached -p 2 -T 12 -f 4; }
 a_volume_without_room() { storm 4M '' -m mixed -p 2 -T 4 -f 8 -e; }
 

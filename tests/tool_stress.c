@@ -7,7 +7,7 @@
  *	-s SEED -t SECONDS -p PROCESSES -T THREADS (of each) -f FILES
  *	-m MODE    cached: mappings, read, write, truncate, punch, zero, append, seek, fsync
  *	           uncached: collapse, insert, exchange instead of shared mappings
- *	           mixed: every few operations files are closed and opened, some with O_DIRECT
+ *	           mixed: files are opened, some with O_DIRECT, for a few operations
  *	-e         ENOSPC is not a failure: the volume is small
  *	-w SECONDS after which an operation hangs (default 30)
  *
@@ -76,6 +76,7 @@ static struct shared {
 		atomic_ullong published[MAX_WORKERS]; /* of the registers */
 	} files[MAX_FILES];
 	atomic_ullong nsigbus, nbusy, nchecked;
+	atomic_ullong ncached, nuncached; /* opens, in mixed mode */
 } * shared;
 
 static unsigned nworkers; /* with registers */
@@ -521,6 +522,19 @@ static void op_advise(struct ctx *c)
 		      drop ? POSIX_FADV_DONTNEED : POSIX_FADV_WILLNEED);
 }
 
+/* ---- opening ------------------------------------------------------------------------------------ */
+
+static int open_file(struct ctx *c, unsigned file, int flags)
+{
+	char path[4096];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/stress%u", opt.dir, file);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | flags, 0644);
+	MUST(c, fd >= 0);
+	return fd;
+}
+
 /* ---- operations that move pages, on shifty files --------------------------------------------------- */
 
 static struct range random_pages(struct ctx *c)
@@ -564,13 +578,17 @@ static void op_exchange(struct ctx *c)
 					 .pos = r.pos,
 					 .len = r.len,
 					 .other_pos = random_pages(c).pos };
+	int other;
 
 	if (!c->shifty || (c->file ^ 1) >= opt.nfiles)
 		return;
 	log_range(c, "exchange", r);
-	MUST(c, ioctl(c->all[c->file ^ 1].fd, UDAX_IOC_TOKEN, &token) == 0);
+	other = opt.mode == MIXED ? open_file(c, c->file ^ 1, O_DIRECT) : c->all[c->file ^ 1].fd;
+	MUST(c, ioctl(other, UDAX_IOC_TOKEN, &token) == 0);
 	memcpy(arg.token, token.token, sizeof(arg.token));
 	MUST(c, ioctl(some_fd(c), UDAX_IOC_EXCHANGE, &arg) == 0 || errno == EINVAL);
+	if (opt.mode == MIXED)
+		MUST(c, close(other) == 0);
 }
 
 /* ---- registers ---------------------------------------------------------------------------------- */
@@ -630,18 +648,7 @@ static void op_write_register(struct ctx *c)
 		read_register(c, c->id, c->h->direct, "O_DIRECT read");
 }
 
-/* ---- opening ------------------------------------------------------------------------------------ */
-
-static int open_file(struct ctx *c, unsigned file, int flags)
-{
-	char path[4096];
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/stress%u", opt.dir, file);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | flags, 0644);
-	MUST(c, fd >= 0);
-	return fd;
-}
+/* ---- handles ------------------------------------------------------------------------------------ */
 
 /* The first open decides, if nobody else has: ordinary, or with O_DIRECT. */
 static void handles_open(struct ctx *c, unsigned file, bool direct_first, struct handles *ret)
@@ -670,19 +677,9 @@ static void handles_close(struct ctx *c, struct handles *h)
 	MUST(c, close(h->append) == 0);
 }
 
-static void op_reopen(struct ctx *c)
-{
-	bool direct_first = worker_once_in(c->w, 2);
-
-	worker_op(c->w, "file %u: close and open, %s", c->file,
-		  direct_first ? "O_DIRECT first" : "ordinary first");
-	handles_close(c, c->h);
-	handles_open(c, c->file, direct_first, c->h);
-}
-
 /* ---- running ------------------------------------------------------------------------------------ */
 
-enum { ALWAYS, IF_MAPPED, IF_NOT_CACHED, IF_MIXED };
+enum { ALWAYS, IF_MAPPED, IF_NOT_CACHED };
 
 static const struct op {
 	void (*run)(struct ctx *c);
@@ -707,7 +704,6 @@ static const struct op {
 	{ op_exchange, 4, IF_NOT_CACHED },
 	{ op_check_register, 10, ALWAYS },
 	{ op_write_register, 8, ALWAYS },
-	{ op_reopen, 10, IF_MIXED },
 };
 
 static bool op_possible(const struct op *op, const struct ctx *c)
@@ -717,8 +713,6 @@ static bool op_possible(const struct op *op, const struct ctx *c)
 		return c->h->map;
 	case IF_NOT_CACHED:
 		return opt.mode != CACHED;
-	case IF_MIXED:
-		return opt.mode == MIXED;
 	default:
 		return true;
 	}
@@ -744,6 +738,22 @@ static void choose_file(struct ctx *c, unsigned file)
 	c->shifty = file / 2 % 2;
 }
 
+/* Nobody keeps a file open for long, so its mode changes often. */
+static void open_operate_close(struct ctx *c)
+{
+	bool direct_first = worker_once_in(c->w, 2);
+	struct handles own;
+
+	worker_op(c->w, "file %u: open, %s first", c->file, direct_first ? "O_DIRECT" : "ordinary");
+	handles_open(c, c->file, direct_first, &own);
+	atomic_fetch_add(own.map ? &shared->ncached : &shared->nuncached, 1);
+	c->h = &own;
+	for (uint64_t n = worker_below(c->w, 5); n; n--)
+		one_operation(c);
+	worker_op(c->w, "file %u: close", c->file);
+	handles_close(c, &own);
+}
+
 struct thread {
 	pthread_t id;
 	struct ctx c;
@@ -753,7 +763,6 @@ static void *thread_main(void *arg)
 {
 	struct thread *t = arg;
 	struct ctx *c = &t->c;
-	struct handles own[MAX_FILES];
 	char name[32];
 
 	snprintf(name, sizeof(name), "worker %u", c->id);
@@ -761,18 +770,13 @@ static void *thread_main(void *arg)
 	c->buf = malloc(MAX_IO + PAGE);
 	if (!c->buf)
 		worker_fail(c->w, "out of memory");
-	if (opt.mode == MIXED) {
-		c->all = own;
-		for (unsigned i = 0; i < opt.nfiles; i++)
-			handles_open(c, i, worker_once_in(c->w, 2), &own[i]);
-	}
 	while (!atomic_load(&c->w->watch->stop)) {
 		choose_file(c, (unsigned)worker_below(c->w, opt.nfiles));
-		one_operation(c);
+		if (opt.mode == MIXED)
+			open_operate_close(c);
+		else
+			one_operation(c);
 	}
-	if (opt.mode == MIXED)
-		for (unsigned i = 0; i < opt.nfiles; i++)
-			handles_close(c, &own[i]);
 	free(c->buf);
 	worker_rest(c->w);
 	return NULL;
@@ -931,9 +935,12 @@ int main(int argc, char **argv)
 		return 1;
 	for (unsigned i = 0; i < watch->nworkers; i++)
 		n += atomic_load(&watch->workers[i].nops);
-	printf("%llu operations, %llu bytes looked at, %llu SIGBUS, %llu EBUSY\n", n,
-	       (unsigned long long)atomic_load(&shared->nchecked),
+	printf("%llu operations, %llu bytes looked at, %llu SIGBUS, %llu EBUSY, "
+	       "opens: %llu cached, %llu uncached\n",
+	       n, (unsigned long long)atomic_load(&shared->nchecked),
 	       (unsigned long long)atomic_load(&shared->nsigbus),
-	       (unsigned long long)atomic_load(&shared->nbusy));
+	       (unsigned long long)atomic_load(&shared->nbusy),
+	       (unsigned long long)atomic_load(&shared->ncached),
+	       (unsigned long long)atomic_load(&shared->nuncached));
 	return 0;
 }
