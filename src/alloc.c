@@ -141,7 +141,8 @@ static uint32_t take_at_goal(struct volume *vol, const struct alloc_request *req
 	uint32_t bit = (uint32_t)(req->goal % MAP_BITS), count = 0;
 	struct map *map;
 
-	if (!req->goal || req->goal >= atomic_load(&vol->nblocks))
+	/* The goal can lie behind the end, or in a group that is still being made. */
+	if (!req->goal || req->goal / MAP_BITS >= atomic_load(&vol->ngroups))
 		return 0;
 	map = group_map(vol, (uint32_t)(req->goal / MAP_BITS));
 	sync_lock(&map->lock, 0, HERE);
@@ -191,6 +192,24 @@ static uint32_t allowance(const struct tx *tx, uint32_t want)
 	return nfree < want ? (uint32_t)nfree : want;
 }
 
+/* Two that looked at the same time may both have been allowed what was there for one. */
+static bool ate_reserve(const struct tx *tx)
+{
+	struct volume *vol = tx_volume(tx);
+
+	return !(tx_flags(tx) & TX_RESERVE) &&
+	       atomic_load(&vol->alloc->nfree) < (long long)vol->reserve_blocks;
+}
+
+static void give_back(struct volume *vol, uint64_t blk, uint32_t count)
+{
+	struct map *map = group_map(vol, (uint32_t)(blk / MAP_BITS));
+
+	sync_lock(&map->lock, 0, HERE);
+	map_release(map, (uint32_t)(blk % MAP_BITS), count);
+	sync_unlock(&map->lock, HERE);
+}
+
 int alloc_blocks(struct tx *tx, const struct alloc_request *req, uint64_t *ret_blk,
 		 uint32_t *ret_count)
 {
@@ -207,6 +226,10 @@ int alloc_blocks(struct tx *tx, const struct alloc_request *req, uint64_t *ret_b
 	count = take_somewhere(vol, &capped, &blk);
 	if (!count)
 		return -ENOSPC;
+	if (ate_reserve(tx)) {
+		give_back(vol, blk, count);
+		return -ENOSPC;
+	}
 	err = tx_bits(tx, group_map(vol, (uint32_t)(blk / MAP_BITS)), PLANE_USED, true,
 		      (uint32_t)(blk % MAP_BITS), count, false);
 	if (err)

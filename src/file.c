@@ -293,6 +293,9 @@ static int write_step(struct tx *tx, struct inode *inode, uint64_t pos, const un
 				 pos + done, len - done, &map);
 		if (!err)
 			done += store_into(inode, &map, pos + done, buf + done, len - done);
+		if (!err)
+			err = region_check(inode->vol->region, map.pblk << BLOCK_SHIFT,
+					   map.count << BLOCK_SHIFT);
 	}
 	*ret_done = done;
 	if (!err)
@@ -420,6 +423,9 @@ int64_t file_write(struct inode *inode, uint64_t pos, const void *buf, size_t le
 
 	if (result || !len)
 		return result;
+	/* What is written now could land in blocks that the rest of that change frees. */
+	if (atomic_load(&inode->half_changed))
+		return -EIO;
 	if (flags & IO_WRITEBACK)
 		return write_back(inode, pos, buf, len, flags);
 	if (flags & IO_CACHED)

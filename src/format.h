@@ -235,7 +235,8 @@ enum pending_kind {
 	PENDING_UNWRITE = 3,  /* make the blocks of [pos, pos + len) unwritten (zero range) */
 	PENDING_COLLAPSE = 4, /* move everything from cursor on down by len, to cursor - len */
 	PENDING_INSERT = 5,   /* move everything in [pos, cursor) up by len */
-	PENDING_EXCHANGE = 6, /* swap [cursor, pos + len) with the partner's range */
+	PENDING_EXCHANGE = 6, /* swap [cursor, pos + len) with the partner's range; `flags` has the
+				 partner's generation */
 };
 
 struct dpending {

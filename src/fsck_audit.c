@@ -244,7 +244,8 @@ static bool pending_possible(const struct audit *a)
 	uint64_t partner = from_le64(p->partner_ino);
 
 	if (!S_ISREG(from_le32(a->d->mode)) || !range_possible(p) ||
-	    from_le32(p->flags) > (from_le32(p->kind) == PENDING_COLLAPSE))
+	    (from_le32(p->kind) != PENDING_EXCHANGE &&
+	     from_le32(p->flags) > (from_le32(p->kind) == PENDING_COLLAPSE)))
 		return false;
 	switch (from_le32(p->kind)) {
 	case PENDING_TRUNCATE:

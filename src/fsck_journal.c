@@ -44,8 +44,9 @@ static void lane_clear(struct fsck *f, uint32_t i)
 }
 
 /*
- * After the replay a header is zero, or of a retired transaction, or of one whose log was being
- * written when the end came: that one never happened, and the lane's next user writes over it.
+ * After the replay a header begins with zeroes (never used, or retired), or is of a transaction whose
+ * log was being written when the end came: that one never happened, and the lane's next user writes
+ * over it.
  */
 static void check_lane(struct fsck *f, uint32_t i)
 {
@@ -56,7 +57,7 @@ static void check_lane(struct fsck *f, uint32_t i)
 			   "lane %u of the journal cannot be read", i);
 		return;
 	}
-	if (from_le32(h->magic) == LANE_MAGIC || fsck_zero(h, sizeof(*h)))
+	if (from_le32(h->magic) == LANE_MAGIC || (!h->magic && !h->csum))
 		return;
 	if (fsck_found(f, FSCK_LANE, FSCK_NOWHERE, lane_blk(f, i),
 		       "lane %u of the journal has no valid header; it is made empty", i))

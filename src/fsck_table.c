@@ -213,11 +213,20 @@ static bool all_credible(const struct fsck *f)
 
 /* ---- loading --------------------------------------------------------------------------------- */
 
-static bool special_sane(const struct dinode *d)
+static bool fork_empty(const struct fork_header *fork)
 {
+	return !fork->level && !fork->nrecs;
+}
+
+/* Whether the inode file's dinode says nothing that it should not, its data fork aside. */
+static bool special_sane(struct fsck *f, const struct dinode *d)
+{
+	struct dinode copy = *d;
+
 	return fsck_dinode_good(d, INODE_FILE_INO) && S_ISREG(from_le32(d->mode)) &&
-	       !(from_le32(d->flags) & DINODE_INLINE_LINK) && !d->pending.kind && !d->xattr_bytes &&
-	       d->nlink;
+	       !d->pending.kind && !d->xattr_bytes && d->nlink == to_le32(1) &&
+	       fork_empty(&d->index) && fork_empty(&d->attr) &&
+	       !fsck_audit(f, INODE_FILE_INO, &copy, false, true);
 }
 
 static void check_padding(struct fsck *f)
@@ -277,7 +286,7 @@ int fsck_table_load(struct fsck *f)
 	struct dinode d = *(const struct dinode *)fsck_block(f, SPECIAL_BLK);
 	struct extents e = { .walk = { .f = f, .generation = from_le32(d.generation) },
 			     .fn = table_extent };
-	bool sane = special_sane(&d);
+	bool sane = special_sane(f, &d);
 	int err;
 
 	if (!fsck_readable(f, SPECIAL_BLK))
@@ -367,7 +376,7 @@ int fsck_table_mend(struct fsck *f)
 	for (uint64_t lblk = 0; !err && lblk < f->table_blocks; lblk++)
 		if (!f->table[lblk])
 			err = fill_hole(f, lblk);
-	if (!special_sane(&d))
+	if (!special_sane(f, &d))
 		special_default(&d);
 	if (!err)
 		err = table_recs(f, &recs);

@@ -59,6 +59,8 @@ static int handle_new(struct request *rq, struct inode *inode, int flags)
 	atomic_init(&handle->users, 2);
 	if (for_writing(flags))
 		handle->mode_flags |= MODE_WRITER;
+	if ((flags & O_ACCMODE) == O_RDWR)
+		handle->mode_flags |= MODE_STORER;
 	if (flags & O_DIRECT)
 		handle->mode_flags |= MODE_WANT_UNCACHED;
 	rq->a.handle = handle;

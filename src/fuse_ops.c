@@ -45,11 +45,17 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_AUTO_INVAL_DATA, false);
 	want(conn, FUSE_CAP_EXPLICIT_INVAL_DATA, true);
 	want(conn, FUSE_CAP_SPLICE_MOVE | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE, false);
+	/*
+	 * After an O_DIRECT write the kernel drops the pages that were filled meanwhile from before
+	 * it, but not when the write goes on after the system call (generic_file_direct_write,
+	 * fuse_direct_IO): a reader of the cache would see them for good.
+	 */
+	want(conn, FUSE_CAP_ASYNC_DIO, false);
 	/* The umask counts only where there is no default ACL, so we apply it. */
 	want(conn, FUSE_CAP_DONT_MASK | FUSE_CAP_POSIX_ACL, true);
 	want(conn,
 	     FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ |
-		     FUSE_CAP_ASYNC_DIO | FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_CACHE_SYMLINKS |
+		     FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_CACHE_SYMLINKS |
 		     FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO,
 	     true);
 	conn->max_write = MAX_WRITE_BYTES;

@@ -158,7 +158,8 @@ void gate_leave(struct inode *inode, struct admission *adm, int result)
 	if (adm->kind == ADMIT_WRITE && !result)
 		discard_end(holder, adm);
 	for (struct gate *gate = holder->gates; gate; gate = gate->next)
-		if (is_write(adm) && result && overlap(gate->pos, gate->end, adm->pos, adm_end(adm)))
+		if (is_write(adm) && result &&
+		    overlap(gate->pos, gate->end, adm->pos, adm_end(adm)))
 			gate->failed = result;
 	if (!holder->parked && !holder->gates) {
 		sync_unlock(&holder->lock, HERE); /* nobody waits for anything */
@@ -264,6 +265,15 @@ int gate_close(struct inode *inode, struct gate *gate, bool invalidated, bool ma
 	else
 		sync_unlock(&holder->lock, HERE);
 	return err;
+}
+
+void gate_reopen(struct inode *inode, struct gate *gate)
+{
+	struct holder *holder = holder_of(inode);
+
+	sync_lock(&holder->lock, 0, HERE);
+	gate->state = GATE_OPEN;
+	holder_unlock_and_resume(inode, holder, HERE);
 }
 
 void gate_end(struct inode *inode, struct gate *gate, bool changed)

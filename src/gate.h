@@ -79,6 +79,9 @@ void gate_recall(struct inode *inode, struct gate *gate);
  */
 int gate_close(struct inode *inode, struct gate *gate, bool invalidated, bool may_wait);
 
+/** gate_reopen - a gate that was closed is open again: resumes who was parked meanwhile. */
+void gate_reopen(struct inode *inode, struct gate *gate);
+
 /** gate_end - forget @gate, in any state; @changed: the layout has changed. Resumes everyone. */
 void gate_end(struct inode *inode, struct gate *gate, bool changed);
 

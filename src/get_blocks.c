@@ -127,9 +127,11 @@ static int get_blocks_create(struct tx *tx, struct inode *inode, struct mapping 
 		map->state = EXTENT_WRITTEN;
 		map->fresh = true;
 	}
-	if (!err && want == EXTENT_WRITTEN)
-		zero_new(inode->vol, map, over_pos, over_len);
-	return err;
+	if (err || want != EXTENT_WRITTEN)
+		return err;
+	zero_new(inode->vol, map, over_pos, over_len);
+	return region_check(inode->vol->region, map->pblk << BLOCK_SHIFT,
+			    map->count << BLOCK_SHIFT);
 }
 
 int get_blocks(struct tx *tx, struct inode *inode, uint64_t lblk, uint64_t count, unsigned flags,

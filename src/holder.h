@@ -94,7 +94,7 @@ struct holder {
 
 	enum file_mode mode, last_mode;
 	bool entering; /* the mode was just decided; the kernel is being notified */
-	unsigned nhandles, nwriters, nattached;
+	unsigned nhandles, nwriters, nstorers, nattached;
 
 	struct gate *gates;
 	struct admission *admissions; /* oldest first */

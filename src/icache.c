@@ -421,23 +421,52 @@ void icache_delete(struct volume *vol)
 
 /* ---- recovery --------------------------------------------------------------------------------------------- */
 
+/* Whether inode @ino has an operation to finish. No reference is taken: its put could free it. */
+static bool has_operation(struct volume *vol, uint64_t ino)
+{
+	const struct dinode *di;
+	uint64_t off;
+
+	if (itable_off(vol, ino, &off))
+		return false;
+	di = region_ptr(vol->region, off, DINODE_BYTES);
+	return !dinode_check(di, ino) && di->pending.kind;
+}
+
+bool inode_has_operations(struct volume *vol)
+{
+	for (uint64_t ino = 0; !itable_next_pending(vol, ino, &ino); ino++)
+		if (has_operation(vol, ino))
+			return true;
+	return false;
+}
+
+/* Finish the operation of @ino, if it has one, and free it if it has no links. */
+static int recover_one(struct volume *vol, uint64_t ino)
+{
+	struct inode *inode;
+	int err = inode_get(vol, ino, &inode);
+
+	if (err)
+		return err; /* damaged: reported, and left to fsck */
+	err = layout_resume(inode);
+	inode_put(inode);
+	/* One file's trouble is not the volume's. */
+	if (err && err != -ENOMEM)
+		volume_damaged(vol, 0, "an operation that cannot be finished");
+	return err;
+}
+
 int inode_recover(struct volume *vol)
 {
-	uint64_t ino = 0;
-	int err;
-
-	while ((err = itable_next_pending(vol, ino, &ino)) == 0) {
-		struct inode *inode;
-
-		err = inode_get(vol, ino++, &inode);
-		if (err == -ENOMEM)
-			return err;
-		if (err)
-			continue; /* damaged: reported, and left to fsck */
-		err = layout_resume(inode);
-		inode_put(inode); /* frees it when it has no links */
-		if (err && err != -EIO)
-			return err;
+	/* Operations first: the partner of an exchange may have no links, and would be freed. */
+	for (int pass = 0; pass < 2; pass++) {
+		for (uint64_t ino = 0; !itable_next_pending(vol, ino, &ino); ino++) {
+			if (pass == 0 && !has_operation(vol, ino))
+				continue;
+			if (recover_one(vol, ino) == -ENOMEM)
+				return -ENOMEM;
+		}
 	}
-	return err == -ENOENT ? 0 : err;
+	return 0;
 }

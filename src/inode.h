@@ -41,6 +41,8 @@ struct inode {
 	mode_t type;  /* S_IFMT bits; never change */
 	uint64_t off; /* of the dinode, in the region */
 	struct sync_rwlock iolock, mmaplock, ilock;
+	atomic_bool
+		half_changed; /* a layout change failed half-way, and waits for pending_resume() */
 	struct holder *_Atomic holder; /* gate, mode, admissions (holder.h); NULL until needed */
 	struct dir_hints *dir; /* where a directory has room (dir.c); NULL until first needed */
 
@@ -167,6 +169,9 @@ void dinode_kill_priv(struct dinode *di);
  * there. 0, -EIO, -ENOMEM.
  */
 int inode_recover(struct volume *vol);
+
+/** inode_has_operations - whether a change of a layout waits to be finished by recovery. */
+bool inode_has_operations(struct volume *vol);
 
 /** icache_stat - what the table holds, for `udaxctl stat`. */
 struct icache_stat {

@@ -383,9 +383,37 @@ static void publish(struct tx *tx, size_t bytes)
 	publish_bits(tx);
 }
 
+/*
+ * Clear the word that holds magic and checksum. Were it another, a header that is torn while the
+ * next transaction is logged could bring this one back to life.
+ */
 static void lane_retire(struct region *region, uint64_t lane_off)
 {
-	region_store64(region, lane_off + offsetof(struct lane_header, bytes), 0, HERE);
+	static_assert(offsetof(struct lane_header, csum) == 4, "magic and checksum are one word");
+	region_store64(region, lane_off, 0, HERE);
+}
+
+/* Whether the medium has refused some of what was published. */
+static bool homes_bad(const struct tx *tx)
+{
+	const struct region *region = tx->vol->region;
+	int err = 0;
+
+	for (unsigned i = 0; !err && i < tx->nbufs; i++)
+		err = region_check(region, tx->bufs[i].off, tx->bufs[i].len);
+	for (unsigned i = 0; !err && i < tx->nbits; i++)
+		err = region_check(region, tx->bits[i].map->blk << BLOCK_SHIFT, BLOCK_BYTES);
+	return err;
+}
+
+static bool fresh_bad(const struct tx *tx)
+{
+	int err = 0;
+
+	for (unsigned i = 0; !err && i < tx->nbufs; i++)
+		if (tx->bufs[i].fresh)
+			err = region_check(tx->vol->region, tx->bufs[i].off, BLOCK_BYTES);
+	return err;
 }
 
 static void tx_finish(struct tx *tx, bool committed)
@@ -444,7 +472,11 @@ int tx_commit(struct tx *tx)
 		tx_finish(tx, true);
 		return 0;
 	}
-	region_drain(region, HERE);  /* fence 1 */
+	region_drain(region, HERE); /* fence 1 */
+	if (fresh_bad(tx)) {
+		tx_abort(tx);
+		return -EIO;
+	}
 	err = lane_write(tx, bytes); /* fence 2 */
 	if (err) {
 		tx_abort(tx);
@@ -452,6 +484,12 @@ int tx_commit(struct tx *tx)
 	}
 	publish(tx, bytes);
 	region_drain(region, HERE); /* fence 3 */
+	if (homes_bad(tx)) {
+		/* The lane is the only good copy: it stays, and nothing may change what is in it. */
+		volume_shutdown(vol);
+		tx_finish(tx, false);
+		return volume_damaged(vol, tx->lane->off, "blocks of a transaction");
+	}
 	lane_retire(region, tx->lane->off);
 	region_drain(region, HERE); /* fence 4 */
 
@@ -498,26 +536,32 @@ static const struct lane_header *lane_committed(const struct region *region,
 	return header;
 }
 
-static bool lines_valid(const struct log_lines *rec, uint64_t volume_bytes)
+static bool lines_valid(const struct log_lines *rec, uint64_t first_data, uint64_t volume_bytes)
 {
 	uint64_t off = from_le64(rec->off), mask = from_le64(rec->mask);
 
-	return mask && off % CACHELINE_BYTES == 0 && off >= (uint64_t)SPECIAL_BLK << BLOCK_SHIFT &&
+	return mask && off % CACHELINE_BYTES == 0 &&
+	       (off >> BLOCK_SHIFT == SPECIAL_BLK || off >> BLOCK_SHIFT >= first_data) &&
 	       off < volume_bytes && volume_bytes - off >= BLOCK_BYTES - off % BLOCK_BYTES &&
 	       off % BLOCK_BYTES + (64 - (uint64_t)__builtin_clzll(mask)) * CACHELINE_BYTES <=
 		       BLOCK_BYTES;
 }
 
-static bool bits_valid(const struct log_bits *rec, uint64_t volume_bytes)
+static bool bits_valid(const struct log_bits *rec, uint64_t first_data, uint64_t volume_bytes)
 {
-	return rec->plane < MAP_PLANES && rec->set <= 1 && from_le64(rec->blk) > SUPER_BLK &&
+	return rec->plane < MAP_PLANES && rec->set <= 1 &&
+	       (from_le64(rec->blk) == space_map_blk(0) || from_le64(rec->blk) >= first_data) &&
 	       from_le64(rec->blk) < volume_bytes >> BLOCK_SHIFT &&
 	       from_le32(rec->count) <= MAP_BITS &&
 	       from_le32(rec->first) <= MAP_BITS - from_le32(rec->count);
 }
 
-/* Look at every record before any is applied. */
-static bool records_valid(const struct lane_header *header, uint64_t volume_bytes)
+/*
+ * Look at every record before any is applied. None may lead into the journal, where it could
+ * change records that were looked at already.
+ */
+static bool records_valid(const struct lane_header *header, uint64_t first_data,
+			  uint64_t volume_bytes)
 {
 	const unsigned char *rec = (const unsigned char *)(header + 1);
 	const unsigned char *end = rec + from_le64(header->bytes);
@@ -530,11 +574,11 @@ static bool records_valid(const struct lane_header *header, uint64_t volume_byte
 			return false;
 		memcpy(&kind, rec, sizeof(kind));
 		if (from_le32(kind) == LOG_BITS) {
-			if (!bits_valid((const struct log_bits *)rec, volume_bytes))
+			if (!bits_valid((const struct log_bits *)rec, first_data, volume_bytes))
 				return false;
 		} else if (from_le32(kind) == LOG_LINES) {
 			if (left < record_bytes(rec) ||
-			    !lines_valid((const struct log_lines *)rec, volume_bytes))
+			    !lines_valid((const struct log_lines *)rec, first_data, volume_bytes))
 				return false;
 		} else {
 			return false;
@@ -562,6 +606,25 @@ static void lane_replay(struct region *region, const struct lane_header *header)
 	}
 }
 
+/* Whether the medium has refused what was put into place. */
+static bool replay_failed(const struct region *region, const struct lane_header *header)
+{
+	const unsigned char *rec = (const unsigned char *)(header + 1);
+	const unsigned char *end = rec + from_le64(header->bytes);
+	int err = 0;
+
+	for (; !err && rec < end; rec += record_bytes(rec)) {
+		const struct log_lines *lines = (const struct log_lines *)rec;
+		const struct log_bits *bits = (const struct log_bits *)rec;
+		bool is_lines = from_le32(lines->kind) == LOG_LINES;
+		uint64_t off = is_lines ? from_le64(lines->off)
+					: from_le64(bits->blk) << BLOCK_SHIFT;
+
+		err = region_check(region, off & ~(uint64_t)(BLOCK_BYTES - 1), BLOCK_BYTES);
+	}
+	return err;
+}
+
 bool journal_is_empty(const struct region *region, const struct super *super)
 {
 	for (uint32_t i = 0; i < from_le32(super->nlanes); i++)
@@ -574,12 +637,13 @@ int journal_recover(struct region *region, const struct super *super)
 {
 	uint64_t volume_bytes = from_le64(super->nblocks) << BLOCK_SHIFT;
 	uint32_t nlanes = from_le32(super->nlanes);
+	uint64_t first_data = JOURNAL_BLK + (uint64_t)nlanes * from_le32(super->lane_blocks);
 	int replayed = 0;
 
 	for (uint32_t i = 0; i < nlanes; i++) {
 		const struct lane_header *header = lane_committed(region, super, i);
 
-		if (header && !records_valid(header, volume_bytes))
+		if (header && !records_valid(header, first_data, volume_bytes))
 			return -EUCLEAN;
 	}
 	for (uint32_t i = 0; i < nlanes; i++) {
@@ -594,10 +658,16 @@ int journal_recover(struct region *region, const struct super *super)
 		return 0;
 	/* Everything replayed is durable before the first lane says that it need not be. */
 	region_drain(region, HERE);
+	for (uint32_t i = 0; i < nlanes; i++) {
+		const struct lane_header *header = lane_committed(region, super, i);
+
+		if (header && replay_failed(region, header))
+			return -EIO;
+	}
 	for (uint32_t i = 0; i < nlanes; i++)
 		lane_retire(region, lane_off(super, i));
 	region_drain(region, HERE);
-	return region_check(region, 0, volume_bytes) ? -EIO : replayed;
+	return replayed;
 }
 
 /* ---- the journal of a mounted volume ---------------------------------------------------------- */

@@ -16,7 +16,7 @@
  *	fence     1: all of the above is durable. The transaction is committed.
  *	publish   the changed lines and bits go to their place
  *	fence     2
- *	retire    the lane is marked empty
+ *	retire    the lane is marked empty: magic and checksum become zero
  *	fence     3: now, and not before, the caller lets go of its locks and freed bits may be taken
  *
  * Fence 3 is needed because replaying a lane whose lines somebody else has changed since would

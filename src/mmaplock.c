@@ -18,8 +18,9 @@
  * dropping it would leave a mapping old for good.
  *
  * Rounds: when somebody came in during the notify, it is done again, until GATE_MAX_ROUNDS. Then
- * the change goes on without: the kernel truncates after the reply, and what can be lost is a
- * store to an edge page made while it was being punched. Counted in stat.gate_gave_up.
+ * the change goes on without: the kernel truncates after the reply, and what can go wrong is that
+ * an old copy of an edge page is written back and its punched bytes are on the medium again.
+ * Counted in stat.gate_gave_up.
  */
 #include "mmaplock.h"
 
@@ -171,13 +172,22 @@ static int close_gates(struct layout_change *change, bool invalidated)
 		err = gate_close(inode, &change->gates[i], invalidated, change->may_wait);
 		if (err)
 			return err;
-		if (change->needs_uncached && mode_of(inode) == MODE_CACHED)
-			return -EBUSY;
+		err = change->needs_uncached ? mode_claim_uncached(inode) : 0;
+		if (err)
+			return err;
 	}
 	/* Cached since we looked: its edges were not notified. */
 	if (change->nedges && change->mode != MODE_CACHED && mode_of(change->inode) == MODE_CACHED)
 		return -EAGAIN;
 	return 0;
+}
+
+/* Nobody waits at a gate behind which nothing happens. */
+static void reopen_gates(struct layout_change *change)
+{
+	for (unsigned i = 0; i < 2; i++)
+		if (gate_inode(change, i))
+			gate_reopen(gate_inode(change, i), &change->gates[i]);
 }
 
 static int one_round(struct layout_change *change, bool last, const struct sync_site *site)
@@ -193,8 +203,10 @@ static int one_round(struct layout_change *change, bool last, const struct sync_
 	invalidated = invalidate(change);
 	mmaplock_excl(change->inode, change->other, site);
 	err = close_gates(change, invalidated && !last);
-	if (err)
+	if (err) {
 		mmaplock_unexcl(change->inode, change->other, site);
+		reopen_gates(change);
+	}
 	return err;
 }
 

@@ -6,7 +6,8 @@
  * a private mapping of an uncached file. They would be stale, so the kernel is notified, whole
  * file, before that open is answered, and other opens wait for it. Only between two spells of
  * cached mode is there nothing to drop: whatever changed the file in between went through the
- * kernel, which kept its folios right. docs/model/modes.pml checks that.
+ * kernel, which kept its folios right, or claimed uncached mode (mode_claim_uncached) and so made
+ * the next cached open notify. docs/model/modes.pml checks that.
  */
 #include "mode.h"
 
@@ -21,6 +22,8 @@ static void count_handle(struct holder *holder, unsigned flags, int n)
 	holder->nhandles += (unsigned)n;
 	if (flags & MODE_WRITER)
 		holder->nwriters += (unsigned)n;
+	if (flags & MODE_STORER)
+		holder->nstorers += (unsigned)n;
 }
 
 /* Whether the kernel may have folios that are wrong in @mode. */
@@ -108,7 +111,23 @@ enum file_mode mode_of(struct inode *inode)
 	return mode;
 }
 
-bool mode_has_cached_writers(struct inode *inode)
+int mode_claim_uncached(struct inode *inode)
+{
+	struct holder *holder = holder_of(inode);
+	int err = 0;
+
+	if (!holder)
+		return -ENOMEM;
+	sync_lock(&holder->lock, 0, HERE);
+	if (holder->mode == MODE_CACHED)
+		err = -EBUSY;
+	else
+		holder->last_mode = MODE_UNCACHED;
+	sync_unlock(&holder->lock, HERE);
+	return err;
+}
+
+bool mode_may_have_stores(struct inode *inode)
 {
 	struct holder *holder = atomic_load(&inode->holder);
 	bool has = false;
@@ -116,7 +135,7 @@ bool mode_has_cached_writers(struct inode *inode)
 	if (!holder)
 		return false;
 	sync_lock(&holder->lock, 0, HERE);
-	has = holder->mode == MODE_CACHED && holder->nwriters;
+	has = holder->mode == MODE_CACHED && holder->nstorers;
 	sync_unlock(&holder->lock, HERE);
 	return has;
 }

@@ -22,6 +22,7 @@ struct inode;
 enum mode_flags {
 	MODE_WANT_UNCACHED = 1, /* O_DIRECT */
 	MODE_WRITER = 2,	/* opened for writing */
+	MODE_STORER = 4,	/* opened for reading and writing: may be mapped for stores */
 };
 
 /**
@@ -44,7 +45,17 @@ void mode_release(struct inode *inode, unsigned flags);
 /** mode_of - the mode now. It may change as soon as this returns, unless the caller has a handle. */
 enum file_mode mode_of(struct inode *inode);
 
-/** mode_has_writers - whether a handle open for writing exists in cached mode. */
-bool mode_has_cached_writers(struct inode *inode);
+/**
+ * mode_may_have_stores - whether the kernel may have folios that stores to a mapping dirtied: the
+ * file is in cached mode and a handle exists that could be mapped so.
+ */
+bool mode_may_have_stores(struct inode *inode);
+
+/**
+ * mode_claim_uncached - a change of the layout that the kernel does not know of is about to happen:
+ * -EBUSY in cached mode. Else 0, and a cached open that comes after it notifies first. In one step
+ * under the holder's lock, because that open may come at any time.
+ */
+int mode_claim_uncached(struct inode *inode);
 
 #endif

@@ -279,6 +279,7 @@ static int run_begin(struct tx *tx, const struct run *run, struct dinode *di)
 					 .pos = to_le64(op->pos),
 					 .len = to_le64(op->len),
 					 .cursor = to_le64(first_cursor(op)),
+					 .flags = to_le32(run->other ? run->other->generation : 0),
 					 .partner_ino = to_le64(run->other ? run->other->ino : 0),
 					 .partner_pos = to_le64(op->partner_pos) };
 	return 0;
@@ -315,8 +316,11 @@ static int run_all(const struct run *run)
 	bool done = false;
 	int err = 0;
 
-	for (bool first = run->op != NULL; !err && !done; first = false)
+	for (bool first = run->op != NULL; !err && !done; first = false) {
 		err = run_once(run, first, &done);
+		if (!first || !err)
+			atomic_store(&run->inode->half_changed, err != 0);
+	}
 	return err;
 }
 
@@ -330,17 +334,21 @@ int pending_resume(struct inode *inode)
 {
 	struct run run = { .inode = inode };
 	uint64_t partner = 0;
-	uint32_t kind;
+	uint32_t kind, generation;
 	int err = 0;
 
 	ilock(inode, SYNC_SHARED, HERE);
 	kind = from_le32(inode_peek(NULL, inode)->pending.kind);
 	partner = from_le64(inode_peek(NULL, inode)->pending.partner_ino);
+	generation = from_le32(inode_peek(NULL, inode)->pending.flags);
 	iunlock(inode, SYNC_SHARED, HERE);
 	if (kind == PENDING_NONE)
 		return 0;
 	if (kind == PENDING_EXCHANGE)
 		err = inode_get(inode->vol, partner, &run.other);
+	/* The number may have a new owner by now, if the exchange failed while its partner lived. */
+	if (!err && run.other && run.other->generation != generation)
+		err = volume_damaged(inode->vol, inode->off, "partner of an exchange");
 	if (!err)
 		err = run_all(&run);
 	if (run.other)

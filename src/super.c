@@ -341,8 +341,10 @@ static int volume_open(struct volume *vol, struct super *s)
 		err = icache_new(vol);
 	if (!err)
 		err = itable_new(vol);
-	if (err || vol->read_only)
+	if (err)
 		return err;
+	if (vol->read_only)
+		return inode_has_operations(vol) ? -EROFS : 0;
 	mark_mounted(vol, s);
 	err = end_quarantine(vol);
 	return err ? err : inode_recover(vol);
@@ -370,7 +372,10 @@ int volume_mount(struct region *region, const struct volume_env *env, struct vol
 		result = volume_open(vol, &s);
 		if (result)
 			snprintf(err, err_len, "cannot open the volume: %s%s", strerror(-result),
-				 result == -EIO ? "; run fsck.udaxfs -y" : "");
+				 result == -EIO	    ? "; run fsck.udaxfs -y"
+				 : result == -EROFS ? "; it needs recovery, which writes: mount it "
+						      "once without ro"
+						    : "");
 	}
 	if (result) {
 		volume_free(vol);

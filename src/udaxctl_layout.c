@@ -136,6 +136,7 @@ static int run_shift(const struct verb *verb, int argc, char **argv, unsigned lo
 	struct udax_ioc_range range = { .version = UDAX_IOC_VERSION };
 	int fd, status = ctl_parse(verb, argc, argv, &options, 3, 3);
 	uint64_t pos, len;
+	struct stat now;
 	const char *path;
 
 	if (status == CTL_OK)
@@ -152,6 +153,8 @@ static int run_shift(const struct verb *verb, int argc, char **argv, unsigned lo
 		return status;
 	if (ioctl(fd, cmd, &range))
 		status = refused(verb, path, errno);
+	else
+		(void)fstat(fd, &now); /* the kernel learns the new size, before anybody appends */
 	close(fd);
 	return status == CTL_OK ? report(verb, path, pos, len, options.json) : status;
 }
