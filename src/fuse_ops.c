@@ -55,8 +55,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_DONT_MASK | FUSE_CAP_POSIX_ACL, true);
 	want(conn,
 	     FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ |
-		     FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_CACHE_SYMLINKS |
-		     FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO,
+		     FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_READDIRPLUS |
+		     FUSE_CAP_READDIRPLUS_AUTO,
 	     true);
 	conn->max_write = MAX_WRITE_BYTES;
 	conn->max_background = MAX_BACKGROUND;
