@@ -473,6 +473,22 @@ static void op_exchange_many(struct volume *vol)
 	exchange(vol, 4096, 0, 50 * 4096);
 }
 
+/* The usual way to replace a file's contents: in a nameless one, which then vanishes. */
+static void op_exchange_nameless(struct volume *vol)
+{
+	struct inode *root = crash_open(vol, ""), *file = crash_open(vol, "file"), *nameless;
+
+	assert_int_equal(ns_tmpfile(root, S_IFREG | 0600, &user, &nameless), 0);
+	for (unsigned i = 0; i < 12; i++)
+		assert_int_equal(file_write(nameless, (uint64_t)i * 2 * BLOCK_BYTES, "new", 3, 0),
+				 3);
+	assert_int_equal(layout_truncate(nameless, 24 * BLOCK_BYTES, &may_wait), 0);
+	assert_int_equal(layout_exchange(file, 0, nameless, 0, 24 * BLOCK_BYTES, &may_wait), 0);
+	inode_put(nameless);
+	inode_put(file);
+	inode_put(root);
+}
+
 static void op_copy(struct volume *vol)
 {
 	struct inode *a = crash_open(vol, "file"), *b = crash_open(vol, "other");
@@ -537,6 +553,8 @@ static const struct crash_case cases[] = {
 	{ "zero_range_in_many_transactions_is_atomic", scattered, op_zero_all, 0, TINY_LANE },
 	{ "collapse_in_many_transactions_is_atomic", scattered, op_collapse, 0, TINY_LANE },
 	{ "insert_in_many_transactions_is_atomic", scattered, op_insert, 0, TINY_LANE },
+	{ "exchange_with_a_nameless_file_is_atomic", scattered, op_exchange_nameless, 0,
+	  TINY_LANE },
 	{ "unlink_in_many_transactions_is_atomic", scattered, op_unlink, 0, TINY_LANE },
 	{ "copy_at_the_end_is_atomic", two_files, op_copy, 0, 0 },
 };
