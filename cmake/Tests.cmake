@@ -27,3 +27,12 @@ foreach(main IN LISTS test_mains)
 	set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
 		${CMAKE_BINARY_DIR}/tests)
 endforeach()
+
+# libFuzzer brings its own main(), and is built only where its instrumentation was asked for.
+if(UDAX_SANITIZE MATCHES fuzzer AND EXISTS ${CMAKE_SOURCE_DIR}/tests/fuzz_image.c)
+	add_executable(fuzz_image tests/fuzz_image.c)
+	target_link_libraries(fuzz_image PRIVATE ${test_library} ${fsck_library} udaxcore)
+	target_link_options(fuzz_image PRIVATE -fsanitize=fuzzer)
+	set_target_properties(fuzz_image PROPERTIES RUNTIME_OUTPUT_DIRECTORY
+		${CMAKE_BINARY_DIR}/tests)
+endif()
