@@ -9,6 +9,7 @@
 #include "fuse_ops.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -22,6 +23,8 @@
 #include "layout.h"
 #include "mode.h"
 #include "volume.h"
+
+#define NGROUPS_FEW 64
 
 void attr_to_stat(const struct attr *attr, struct stat *ret_st)
 {
@@ -46,14 +49,33 @@ double attr_timeout(const struct session *s, struct inode *inode)
 	return mode_of(inode) == MODE_UNCACHED ? 0 : s->opt.attr_timeout;
 }
 
-bool inode_has_power(struct inode *inode)
+static bool in_group(fuse_req_t req, gid_t gid)
 {
-	uint32_t mode;
+	gid_t groups[NGROUPS_FEW], *list = groups;
+	bool found = fuse_req_ctx(req)->gid == gid;
+	int n = found ? 0 : fuse_req_getgroups(req, NGROUPS_FEW, groups), size = n;
 
-	ilock(inode, SYNC_SHARED, HERE);
-	mode = from_le32(inode_peek(NULL, inode)->mode);
-	iunlock(inode, SYNC_SHARED, HERE);
-	return mode & (S_ISUID | S_ISGID);
+	if (n > NGROUPS_FEW) {
+		list = calloc((size_t)n, sizeof(*list));
+		n = list ? fuse_req_getgroups(req, n, list) : 0;
+		n = n < size ? n : size;
+	}
+	while (!found && n-- > 0)
+		found = list[n] == gid;
+	if (list != groups)
+		free(list);
+	return found;
+}
+
+bool inode_loses_power(fuse_req_t req, struct inode *inode)
+{
+	struct attr attr;
+
+	inode_attr(inode, &attr);
+	/* As on other filesystems a change of the mode of its own, before what is asked for. */
+	if ((attr.mode & (S_ISGID | S_IXGRP)) == S_ISGID && !in_group(req, attr.gid))
+		inode_setattr(inode, SET_KILL_SGID, &attr);
+	return attr.mode & (S_ISUID | S_ISGID);
 }
 
 /* The request at hand holds the inode in the kernel, so this does not wait for its eviction. */
@@ -173,6 +195,8 @@ static enum outcome run_setattr(struct request *rq)
 	int err = 0;
 
 	if (rq->a.u.setattr.set & FUSE_SET_ATTR_SIZE) {
+		if (ctx.kill_priv)
+			inode_loses_power(rq->a.req, inode);
 		err = layout_truncate(inode, (uint64_t)rq->a.u.setattr.attr.st_size, &ctx);
 		if (err == -EAGAIN && !rq->a.may_wait)
 			return NEEDS_POOL;

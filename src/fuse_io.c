@@ -179,7 +179,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t len, off_t pos, struct fuse_
 static int64_t do_write(struct request *rq)
 {
 	struct inode *inode = rq->a.handle->inode;
-	bool power = rq->a.u.io.flags & IO_KILL_PRIV && inode_has_power(inode);
+	bool power = rq->a.u.io.flags & IO_KILL_PRIV && inode_loses_power(rq->a.req, inode);
 	int64_t n = file_write(inode, rq->a.u.io.pos, rq->a.u.io.data, rq->a.u.io.len,
 			       rq->a.u.io.flags);
 
@@ -263,7 +263,7 @@ static enum outcome run_fallocate(struct request *rq)
 	struct layout_ctx ctx = { .may_wait = rq->a.may_wait,
 				  .kill_priv = !request_is_privileged(rq->a.req) };
 	struct inode *inode = rq->a.handle->inode;
-	bool power = ctx.kill_priv && inode_has_power(inode);
+	bool power = ctx.kill_priv && inode_loses_power(rq->a.req, inode);
 	int err = layout_fallocate(inode, rq->a.u.range.mode, rq->a.u.range.pos, rq->a.u.range.len,
 				   &ctx);
 
@@ -338,7 +338,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in_ino, off_t in_pos,
 			struct fuse_file_info *out_fi, size_t len, int flags)
 {
 	struct inode *in = handle_of(in_fi)->inode, *out = handle_of(out_fi)->inode;
-	bool kill = !request_is_privileged(req), power = kill && inode_has_power(out);
+	bool kill = !request_is_privileged(req), power = kill && inode_loses_power(req, out);
 	int64_t n = -EINVAL;
 
 	(void)in_ino, (void)out_ino;

@@ -35,10 +35,12 @@ void attr_to_stat(const struct attr *attr, struct stat *ret_st);
 double attr_timeout(const struct session *s, struct inode *inode);
 
 /**
- * inode_has_power - whether @inode is set-user-ID or set-group-ID. power_lost - tell the kernel that
- * it may not be any more: where a write took the bits away, it would go on believing in them.
+ * inode_loses_power - @inode is about to be changed by an unprivileged @req, for which the core drops
+ * set-user-ID, and set-group-ID where group-executable: whether it has any of these. Without
+ * group-executable, set-group-ID is dropped here if it is somebody from outside the group who asks.
+ * power_lost - tell the kernel afterwards: it would go on believing in these bits.
  */
-bool inode_has_power(struct inode *inode);
+bool inode_loses_power(fuse_req_t req, struct inode *inode);
 void power_lost(struct session *s, struct inode *inode);
 
 /* fuse_names.c: the directory tree */

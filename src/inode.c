@@ -165,6 +165,8 @@ static void dinode_set(struct volume *vol, struct dinode *di, unsigned set, cons
 			to_le32((from_le32(di->mode) & S_IFMT) | (attr->mode & ~(uint32_t)S_IFMT));
 	if (set & SET_KILL_PRIV)
 		dinode_kill_priv(di);
+	if (set & SET_KILL_SGID && S_ISREG(from_le32(di->mode)))
+		di->mode = to_le32(from_le32(di->mode) & ~(uint32_t)S_ISGID);
 	if (set & SET_UID)
 		di->uid = to_le32(attr->uid);
 	if (set & SET_GID)
@@ -196,7 +198,7 @@ static void dinode_set(struct volume *vol, struct dinode *di, unsigned set, cons
 static bool set_allowed(const struct dinode *di, unsigned set)
 {
 	uint32_t frozen = from_le32(di->flags) & (DINODE_IMMUTABLE | DINODE_APPEND);
-	unsigned allowed = SET_FLAGS | SET_PROJID | SET_KILL_PRIV | SET_TIMES_NOW;
+	unsigned allowed = SET_FLAGS | SET_PROJID | SET_KILL_PRIV | SET_KILL_SGID | SET_TIMES_NOW;
 
 	if (frozen == DINODE_APPEND && set & SET_TIMES_NOW)
 		allowed |= SET_ATIME | SET_MTIME;

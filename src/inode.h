@@ -148,7 +148,8 @@ enum set_attr {
 	SET_ATIME = 8,
 	SET_MTIME = 16,
 	SET_CTIME = 32,
-	SET_KILL_PRIV = 64,  /* drop set-user-ID, and set-group-ID where group-executable */
+	SET_KILL_PRIV = 64,   /* drop set-user-ID, and set-group-ID where group-executable */
+	SET_KILL_SGID = 1024, /* drop set-group-ID, group-executable or not */
 	SET_TIMES_NOW = 512, /* atime and mtime are the present: an append-only inode allows that */
 	SET_FLAGS = 128,
 	SET_PROJID = 256,

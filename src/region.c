@@ -377,7 +377,8 @@ bool region_sigbus(struct region *r, const void *addr)
 enum { LOCK_BYTE_EXCLUSION = 0, LOCK_BYTE_WHO = 1, LOCK_BYTE_SERVING = 2 };
 
 #define LOCK_POLL_MS 5
-#define LOCK_SERVING_PATIENCE_MS 500 /* umount(8) returns before the daemon has noticed */
+/* umount(8) returns before the daemon has noticed, and on a busy machine that takes a while. */
+#define LOCK_SERVING_PATIENCE_MS 2000
 
 static int record_lock(const struct region *r, int cmd, short type, int byte)
 {

@@ -162,6 +162,23 @@ writes_of_others_clear_set_user_id() {
 	done
 }
 
+set_group_id_without_execute_lasts_for_the_group() {
+	local change
+	for change in "write 0 1 x" "truncate 3" "punch 0 1" "falloc 0 8192"; do
+		echo data >"$mnt/sgid"
+		chmod 2666 "$mnt/sgid"
+		# shellcheck disable=SC2086 # words
+		by_other tool_file "$mnt/sgid" $change
+		same 666 "$(stat -c %a "$mnt/sgid")" "from outside, after $change"
+		chgrp udaxshared "$mnt/sgid"
+		chmod 2666 "$mnt/sgid"
+		# shellcheck disable=SC2086
+		by_other tool_file "$mnt/sgid" $change
+		same 2666 "$(stat -c %a "$mnt/sgid")" "from inside, after $change"
+		rm "$mnt/sgid"
+	done
+}
+
 lists_of_access_are_enforced_and_inherited() {
 	command -v setfacl >/dev/null || { echo "acl is not installed"; return 1; }
 	echo acl >"$mnt/acl"
@@ -274,6 +291,7 @@ done
 for test in flags_keep_the_owner_out_too each_users_files_are_that_users a_sticky_directory_protects_names \
 	supplementary_groups_count a_set_group_id_directory_passes_its_group_on \
 	a_new_owner_does_not_get_the_old_ones_power writes_of_others_clear_set_user_id \
+	set_group_id_without_execute_lasts_for_the_group \
 	lists_of_access_are_enforced_and_inherited a_list_of_access_does_not_give_away_a_group \
 	writing_takes_a_capability_away trusted_attributes_are_roots; do
 	check_as_root $test
