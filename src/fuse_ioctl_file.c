@@ -15,6 +15,7 @@
 #include "holder.h"
 #include "inode.h"
 #include "layout.h"
+#include "mode.h"
 #include "udax/ioctl.h"
 #include "volume.h"
 
@@ -88,6 +89,30 @@ static void attr_changed(struct inode *inode)
 		ops->attr_changed(inode->vol->holder_ctx, inode->ino);
 }
 
+/*
+ * The kernel knows nothing of what happened to an uncached file, but private mappings and splice(2)
+ * may have put pages of it into its cache. In a thread that may wait: notify waits for fills. While
+ * it runs the mode stays, because in cached mode it would not be allowed (mmaplock.c). If nobody has
+ * the file open, the change has made sure that the next cached open notifies.
+ */
+static void drop_copies(struct inode *inode)
+{
+	struct volume *vol = inode->vol;
+
+	if (!mode_hold_uncached(inode))
+		return;
+	sync_assert_none_held(vol->sync, HERE);
+	sync_pretend(vol->sync, LOCK_KERNEL_FOLIO, HERE);
+	vol->holder_ops->notify(vol->holder_ctx, inode->ino, 0, 0);
+	mode_release(inode, 0);
+}
+
+static void layout_changed(struct inode *inode)
+{
+	attr_changed(inode);
+	drop_copies(inode);
+}
+
 static int shift(struct ioctl_call *call, int mode)
 {
 	const struct udax_ioc_range *in = (void *)call->arg;
@@ -96,9 +121,11 @@ static int shift(struct ioctl_call *call, int mode)
 
 	if (in->reserved)
 		return -EINVAL;
+	if (!call->may_wait)
+		return -EAGAIN;
 	err = layout_fallocate(call->inode, mode, in->pos, in->len, &ctx);
 	if (!err)
-		attr_changed(call->inode);
+		layout_changed(call->inode);
 	return err;
 }
 
@@ -149,14 +176,16 @@ int ioctl_exchange(struct ioctl_call *call)
 
 	if (in->reserved)
 		return -EINVAL;
+	if (!call->may_wait)
+		return -EAGAIN;
 	err = find_other(call, in->token);
 	if (!err)
 		err = layout_exchange(call->inode, in->pos, call->other, in->other_pos, in->len,
 				      &ctx);
 	if (err)
 		return err;
-	attr_changed(call->inode);
-	attr_changed(call->other);
+	layout_changed(call->inode);
+	layout_changed(call->other);
 	return 0;
 }
 

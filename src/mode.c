@@ -98,6 +98,21 @@ void mode_release(struct inode *inode, unsigned flags)
 	holder_unlock_and_resume(inode, holder, HERE);
 }
 
+bool mode_hold_uncached(struct inode *inode)
+{
+	struct holder *holder = atomic_load(&inode->holder);
+	bool uncached;
+
+	if (!holder)
+		return false;
+	sync_lock(&holder->lock, 0, HERE);
+	uncached = holder->mode == MODE_UNCACHED;
+	if (uncached)
+		count_handle(holder, 0, 1);
+	sync_unlock(&holder->lock, HERE);
+	return uncached;
+}
+
 enum file_mode mode_of(struct inode *inode)
 {
 	struct holder *holder = atomic_load(&inode->holder);

@@ -42,6 +42,12 @@ void mode_enter(struct inode *inode);
 /** mode_release - one handle less, opened with @flags. The last one ends the mode. */
 void mode_release(struct inode *inode, unsigned flags);
 
+/**
+ * mode_hold_uncached - count one more handle, without flags, if the file is open in uncached mode:
+ * undone by mode_release(). False: it is not.
+ */
+bool mode_hold_uncached(struct inode *inode);
+
 /** mode_of - the mode now. It may change as soon as this returns, unless the caller has a handle. */
 enum file_mode mode_of(struct inode *inode);
 

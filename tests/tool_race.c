@@ -1090,6 +1090,97 @@ static void a_private_view_does_not_outlive_its_mode(struct worker *w)
 	}
 }
 
+/*
+ * Not in the list either: a private mapping or a splice(2) of an uncached file goes through the page
+ * cache, and what these left there must not be seen after its layout has changed.
+ */
+static void splice_words(struct worker *w, int fd, unsigned npages, uint64_t *ret_words)
+{
+	off_t pos = 0;
+	int ends[2];
+
+	MUST(w, pipe(ends) == 0);
+	for (unsigned i = 0; i < npages; i++) {
+		uint64_t page[WORDS];
+		size_t done = 0;
+
+		MUST(w, splice(fd, &pos, ends[1], NULL, PAGE, 0) == PAGE);
+		while (done < PAGE) {
+			ssize_t n = read(ends[0], (char *)page + done, PAGE - done);
+
+			MUST(w, n > 0);
+			done += (size_t)n;
+		}
+		ret_words[i] = page[0];
+	}
+	close(ends[0]);
+	close(ends[1]);
+}
+
+/* Each of the first @npages pages begins with a word: they must be @wanted, however one looks. */
+static void judge_pages(struct worker *w, const char *after, int fd, unsigned npages,
+			const uint64_t *wanted)
+{
+	uint64_t spliced[16], *map;
+
+	/* First, because making a mapping drops what the cache has. */
+	splice_words(w, fd, npages, spliced);
+	map = mmap(NULL, npages * PAGE, PROT_READ, MAP_PRIVATE, fd, 0);
+	MUST(w, map != MAP_FAILED);
+	for (unsigned i = 0; i < npages; i++) {
+		MUST(w, read_word(w, fd, i * PAGE) == wanted[i]);
+		if (load(map + i * WORDS) != wanted[i] || spliced[i] != wanted[i])
+			worker_fail(
+				w,
+				"after %s, page %u: read %llu, a private mapping %llu, splice %llu",
+				after, i, (unsigned long long)wanted[i],
+				(unsigned long long)load(map + i * WORDS),
+				(unsigned long long)spliced[i]);
+	}
+	munmap(map, npages * PAGE);
+}
+
+static void exchange(struct worker *w, int fd, int other, uint64_t pos, uint64_t len)
+{
+	struct udax_ioc_token token = { .version = UDAX_IOC_VERSION };
+	struct udax_ioc_exchange arg = {
+		.version = UDAX_IOC_VERSION, .pos = pos, .len = len, .other_pos = pos
+	};
+
+	MUST(w, ioctl(other, UDAX_IOC_TOKEN, &token) == 0);
+	memcpy(arg.token, token.token, sizeof(arg.token));
+	MUST(w, ioctl(fd, UDAX_IOC_EXCHANGE, &arg) == 0);
+}
+
+static void copies_of_an_uncached_file_follow_its_layout(struct worker *w)
+{
+	int direct = open_in_mode(w, "f", false), other_direct = open_in_mode(w, "g", false);
+	int fd = open_file(w, "f", 0), other = open_file(w, "g", 0);
+
+	for (uint64_t n = 1; !stopped(w); n += 16) {
+		uint64_t words[8] = { n, n + 1, n + 2, n + 3, n + 4, n + 5, n + 6, n + 7 };
+		const uint64_t inserted[8] = { n, n + 1, 0, n + 2, n + 3, n + 4, n + 5, n + 6 };
+		const uint64_t others[8] = {
+			n + 8, n + 8, n + 8, n + 8, n + 8, n + 8, n + 8, n + 8
+		};
+
+		worker_op(w, "insert, collapse, exchange %llu", (unsigned long long)n);
+		for (unsigned i = 0; i < 8; i++)
+			write_word(w, direct, i * PAGE, words[i]);
+		write_pages(w, other_direct, 0, 8, n + 8);
+		MUST(w, ftruncate(fd, 8 * PAGE) == 0);
+		judge_pages(w, "writing", fd, 8, words);
+		MUST(w, shift(direct, UDAX_IOC_INSERT, 2 * PAGE, PAGE) == 0);
+		judge_pages(w, "an insert", fd, 8, inserted);
+		MUST(w, shift(direct, UDAX_IOC_COLLAPSE, 2 * PAGE, PAGE) == 0);
+		judge_pages(w, "a collapse", fd, 8, words);
+		judge_pages(w, "nothing", other, 8, others);
+		exchange(w, direct, other_direct, 0, 8 * PAGE);
+		judge_pages(w, "an exchange", fd, 8, others);
+		judge_pages(w, "an exchange", other, 8, words);
+	}
+}
+
 /* ---- running ------------------------------------------------------------------------------------ */
 
 static const struct race {
@@ -1123,7 +1214,8 @@ static const struct race {
 	RACE(nothing_is_invalidated_under_a_write),		    /* 58 */
 	RACE(a_mode_begins_where_the_one_before_has_ended),	    /* 59 */
 	RACE(a_private_view_does_not_outlive_its_mode),		    /* 63 */
-	RACE(a_store_after_a_punch_is_not_discarded),		    /* 64 */
+	RACE(copies_of_an_uncached_file_follow_its_layout),
+	RACE(a_store_after_a_punch_is_not_discarded), /* 64 */
 };
 
 static void process(struct worker *w, void *arg)
