@@ -51,6 +51,8 @@ void worker_op(struct worker *worker, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(line, WORKER_LINE, fmt, ap);
 	va_end(ap);
+	if (worker->watch->echo)
+		printf("%s %llu: %s\n", worker->name, n, line);
 	atomic_store(&worker->nops, n + 1);
 	atomic_store(&worker->busy_since_ns, watch_now_ns());
 }

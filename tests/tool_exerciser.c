@@ -14,6 +14,7 @@
  *	-k PREFIX  keep the shadows in files PREFIX..., and go on from them: what stands in DIR must be
  *	           what a run before this one left, also after a remount
  *	-w SECONDS after which an operation hangs (default 30)
+ *	-v         print every operation
  *
  * Each process works alone on its files, so whatever differs from the shadow is a bug. The shadow
  * knows for each byte which operation wrote it. In cached mode there are three handles (ordinary,
@@ -56,6 +57,7 @@ static struct options {
 	uint64_t seed, nops, max;
 	unsigned seconds, nprocesses, limit;
 	unsigned modes;
+	bool verbose;
 	const char *dir, *keep;
 } opt = { .nprocesses = 1, .max = 1 << 20, .limit = 30, .modes = BOTH };
 
@@ -776,7 +778,7 @@ static void parse(int argc, char **argv)
 	int c;
 
 	opt.seed = (uint64_t)time(NULL) % 100000 * 1000;
-	while ((c = getopt(argc, argv, "s:n:t:p:l:m:k:w:")) != -1) {
+	while ((c = getopt(argc, argv, "s:n:t:p:l:m:k:w:v")) != -1) {
 		switch (c) {
 		case 's':
 			opt.seed = strtoull(optarg, NULL, 0);
@@ -802,6 +804,9 @@ static void parse(int argc, char **argv)
 		case 'w':
 			opt.limit = (unsigned)strtoul(optarg, NULL, 0);
 			break;
+		case 'v':
+			opt.verbose = true;
+			break;
 		default:
 			exit(2);
 		}
@@ -823,6 +828,7 @@ int main(int argc, char **argv)
 
 	parse(argc, argv);
 	watch = watch_new(opt.nprocesses, opt.limit);
+	watch->echo = opt.verbose;
 	if (watch_run(watch, opt.nprocesses, opt.seconds, process, NULL))
 		return 1;
 	for (unsigned i = 0; i < opt.nprocesses; i++)

@@ -35,6 +35,7 @@ struct worker {
 struct watch {
 	uint64_t limit_ns;
 	unsigned log_shown; /* lines of each worker's log that a failure prints */
+	bool echo;	    /* print every operation as it begins */
 	atomic_bool stop;   /* everybody is to end */
 	atomic_bool failed;
 	unsigned nworkers;
