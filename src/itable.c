@@ -110,6 +110,17 @@ int itable_off(struct volume *vol, uint64_t ino, uint64_t *ret_off)
 
 /* ---- chunks in memory ------------------------------------------------------------------------------ */
 
+/* Whatever a damaged map says: nobody is given the inode file or the root for a new inode. */
+static void keep_special(struct volume *vol, struct map *map)
+{
+	for (uint32_t bit = INODE_FILE_INO; bit <= ROOT_INO && bit < map->nbits; bit++) {
+		if (map_is_busy(map, bit))
+			continue;
+		volume_damaged(vol, map->blk << BLOCK_SHIFT, "map of used inodes");
+		map_take(map, bit, 1);
+	}
+}
+
 static int chunk_open(struct volume *vol, struct tx *tx, uint64_t chunk, uint64_t nblocks)
 {
 	uint32_t piece = 31u - (uint32_t)__builtin_clz((uint32_t)chunk + 1);
@@ -131,6 +142,8 @@ static int chunk_open(struct volume *vol, struct tx *tx, uint64_t chunk, uint64_
 	err = map_load(vol, map);
 	if (!err)
 		atomic_fetch_add(&table(vol)->nfree, atomic_load(&map->nfree));
+	if (!err && chunk == 0)
+		keep_special(vol, map);
 	sync_unlock(&map->lock, HERE);
 	/* A damaged map takes its chunk out of use for new inodes; the others live. */
 	if (err == -EIO) {
