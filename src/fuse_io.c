@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
 /*
- * fuse_io.c - data: read, write, fallocate, data and holes, copying.
+ * fuse_io.c - data: read, write, fsync, fallocate, data and holes, copying.
  *
  * The mode of the handle says what keeps the blocks in place meanwhile:
  *
@@ -254,6 +254,17 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t len, off_
 	rq->a.u.io.data = data;
 	rq->a.u.io.flags = write_flags(rq, fi);
 	request_start(rq, run_write);
+}
+
+/*
+ * Every write is durable before it is answered, and the kernel writes its dirty pages back before it
+ * asks: nothing is left to do. But it has to ask. When the connection breaks, it drops the pages that
+ * it could not send, and fsync(2) and msync(2) learn of that only because this request fails too.
+ */
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	(void)ino, (void)datasync, (void)fi;
+	request_reply_err(req, volume_usable(session_of(req)->vol, false));
 }
 
 /* ---- fallocate ---------------------------------------------------------------------------------- */

@@ -5,8 +5,7 @@
  * What is not in the table is left out on purpose: libfuse answers ENOSYS, and the kernel does
  * without from then on.
  *
- *   fsync, fsyncdir  A write or a change of names is durable before it is answered, and the kernel
- *                    writes its dirty pages back before it would ask. Nothing is left to do.
+ *   fsyncdir         A change of names is durable before it is answered.
  *   flush            Nothing is kept for a descriptor.
  *   access           The kernel checks permissions by itself (default_permissions).
  *   getlk, setlk,    The kernel keeps the locks of its programs itself; nobody else has any.
@@ -92,6 +91,7 @@ const struct fuse_lowlevel_ops fuse_operations = {
 	.open = op_open,
 	.create = op_create,
 	.release = op_release,
+	.fsync = op_fsync,
 	.read = op_read,
 	.write = op_write,
 	.fallocate = op_fallocate,
