@@ -16,6 +16,14 @@ static void *must(void *p)
 	return p;
 }
 
+static void *copy_of(const void *bytes, size_t len)
+{
+	void *copy = must(malloc(len + 1));
+
+	memcpy(copy, bytes, len);
+	return copy;
+}
+
 static uint64_t min_of(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
@@ -211,6 +219,23 @@ void mfile_exchange(struct mfile *a, uint64_t a_pos, struct mfile *b, uint64_t b
 	mfile_allocated(b, b_pos + len);
 }
 
+void mfile_clone(const struct mfile *f, struct mfile *ret)
+{
+	*ret = *f;
+	ret->room = f->npages;
+	ret->pages = must(malloc((f->npages + 1) * sizeof(f->pages[0])));
+	for (size_t i = 0; i < f->npages; i++)
+		ret->pages[i] = (struct mpage){ f->pages[i].index,
+						copy_of(f->pages[i].bytes, MPAGE_BYTES) };
+}
+
+void mfile_clear(struct mfile *f)
+{
+	pages_drop(f, 0, UINT64_MAX);
+	free(f->pages);
+	*f = (struct mfile){ 0 };
+}
+
 uint64_t mfile_data(const struct mfile *f, uint64_t pos)
 {
 	size_t at = page_place(f, pos / MPAGE_BYTES);
@@ -258,6 +283,55 @@ bool mfile_same(const struct mfile *f, uint64_t pos, const void *buf, uint64_t l
 		pos += n;
 	}
 	return true;
+}
+
+/* ---- discarded pages ------------------------------------------------------------------------- */
+
+void mnode_keep(struct mnode *node, uint64_t first, uint64_t end)
+{
+	struct mdiscard **link = &node->discards, *d;
+
+	while ((d = *link)) {
+		if (d->end <= first || d->first >= end) {
+			link = &d->next;
+			continue;
+		}
+		if (d->first < first) { /* its head stays, as a piece of its own */
+			struct mdiscard *head = must(malloc(sizeof(*head)));
+
+			*head = (struct mdiscard){ d, d->first, first };
+			*link = head;
+			link = &head->next;
+		}
+		d->first = end;
+		if (d->first < d->end) {
+			link = &d->next;
+			continue;
+		}
+		*link = d->next;
+		free(d);
+	}
+}
+
+void mnode_discard(struct mnode *node, uint64_t first, uint64_t end)
+{
+	struct mdiscard *d;
+
+	if (first >= end)
+		return;
+	mnode_keep(node, first, end);
+	d = must(malloc(sizeof(*d)));
+	*d = (struct mdiscard){ node->discards, first, end };
+	node->discards = d;
+}
+
+bool mnode_discards(const struct mnode *node, uint64_t index)
+{
+	const struct mdiscard *d = node->discards;
+
+	while (d && (index < d->first || index >= d->end))
+		d = d->next;
+	return d;
 }
 
 /* ---- attributes ------------------------------------------------------------------------------- */
@@ -343,8 +417,8 @@ static void node_free(struct mnode *node)
 {
 	while (node->xattrs)
 		mxattr_remove(node, node->xattrs->name);
-	pages_drop(&node->file, 0, UINT64_MAX);
-	free(node->file.pages);
+	mnode_keep(node, 0, UINT64_MAX);
+	mfile_clear(&node->file);
 	free(node->entries);
 	free(node->target);
 	free(node);
@@ -405,31 +479,12 @@ void model_settle(struct model *m, struct mnode *node)
 	node_free(node);
 }
 
-static void *copy_of(const void *bytes, size_t len)
-{
-	void *copy = must(malloc(len + 1));
-
-	memcpy(copy, bytes, len);
-	return copy;
-}
-
-static void file_clone(struct mfile *f)
-{
-	const struct mpage *pages = f->pages;
-
-	f->room = f->npages;
-	f->pages = must(malloc((f->npages + 1) * sizeof(f->pages[0])));
-	for (size_t i = 0; i < f->npages; i++)
-		f->pages[i] =
-			(struct mpage){ pages[i].index, copy_of(pages[i].bytes, MPAGE_BYTES) };
-}
-
 /* All but the pointers to other nodes. */
 static struct mnode *node_clone(const struct mnode *node)
 {
 	struct mnode *copy = copy_of(node, sizeof(*node));
 
-	file_clone(&copy->file);
+	mfile_clone(&node->file, &copy->file);
 	if (node->target)
 		copy->target = copy_of(node->target, strlen(node->target) + 1);
 	if (node->nentries)
@@ -437,6 +492,7 @@ static struct mnode *node_clone(const struct mnode *node)
 	else
 		copy->entries = NULL;
 	copy->room = node->nentries;
+	copy->discards = NULL; /* nobody has it open in a copy */
 	copy->xattrs = NULL;
 	for (const struct mxattr *x = node->xattrs; x; x = x->next)
 		mxattr_set(copy, x->name, x->value, x->len);

@@ -80,7 +80,7 @@ static void check_mixture(struct run *run, const struct mfile *old, const struct
 		if (bytes[at] != was[(pos + at) % MPAGE_BYTES] &&
 		    bytes[at] != is_to_be[(pos + at) % MPAGE_BYTES])
 			wrong(run,
-			      "after a crash in a write: byte %" PRIu64 " is neither old nor new",
+			      "done in part: byte %" PRIu64 " is neither old nor new",
 			      pos + at);
 	}
 }
@@ -93,7 +93,7 @@ static void take_data(struct run *run, struct inode *inode, const struct mfile *
 		struct read_plan plan;
 
 		if (file_read_begin(inode, pos, end - pos, IO_UNCACHED, &plan) || !plan.bytes) {
-			wrong(run, "after a crash in a write: it cannot be read");
+			wrong(run, "done in part: it cannot be read");
 			return;
 		}
 		for (unsigned i = 0; i < plan.npieces; i++) {
@@ -106,8 +106,7 @@ static void take_data(struct run *run, struct inode *inode, const struct mfile *
 	}
 }
 
-/* Give @node what the core has, if that may be. */
-static void take_part(struct run *run, struct mnode *node, const struct mnode *old)
+void take_part(struct run *run, struct mnode *node, const struct mfile *old)
 {
 	struct inode *inode = inode_of(run, node);
 	struct mfile part = { .allocated = node->file.allocated };
@@ -117,23 +116,22 @@ static void take_part(struct run *run, struct mnode *node, const struct mnode *o
 	if (!inode)
 		return;
 	inode_attr(inode, &attr);
-	if (attr.size < old->file.size || attr.size > node->file.size)
+	if (attr.size < old->size || attr.size > node->file.size)
 		wrong(run,
-		      "after a crash in a write: %" PRIu64 " bytes, from %" PRIu64 " to %" PRIu64,
-		      attr.size, old->file.size, node->file.size);
+		      "done in part: %" PRIu64 " bytes, from %" PRIu64 " to %" PRIu64,
+		      attr.size, old->size, node->file.size);
 	while (!file_seek(inode, pos, SEEK_DATA, &data) && !failed(run)) {
 		if (file_seek(inode, data, SEEK_HOLE, &hole))
 			break;
-		take_data(run, inode, &old->file, &node->file, data, hole, &part);
+		take_data(run, inode, old, &node->file, data, hole, &part);
 		pos = hole;
 	}
 	part.size = attr.size;
-	for (size_t i = 0; i < old->file.npages && !failed(run); i++)
-		if (mfile_data(&part, old->file.pages[i].index * MPAGE_BYTES) !=
-		    old->file.pages[i].index * MPAGE_BYTES)
-			wrong(run, "after a crash in a write: an old page is gone");
-	mfile_truncate(&node->file, 0);
-	free(node->file.pages);
+	for (size_t i = 0; i < old->npages && !failed(run); i++)
+		if (mfile_data(&part, old->pages[i].index * MPAGE_BYTES) !=
+		    old->pages[i].index * MPAGE_BYTES)
+			wrong(run, "done in part: an old page is gone");
+	mfile_clear(&node->file);
 	node->file = part;
 	node->perm = attr.mode & 07777;
 	node->mtime = attr.mtime;
@@ -150,6 +148,8 @@ static void forget_handles(struct run *run, struct model *before)
 		handle_drop(run, &run->handles[i], false);
 	for (size_t i = before->nnodes; i-- > 0;) {
 		before->nodes[i]->handles = 0;
+		before->nodes[i]->opens = 0;
+		before->nodes[i]->mode = 0;
 		model_settle(before, before->nodes[i]);
 	}
 }
@@ -184,7 +184,7 @@ static void compare_gradual(struct run *run, const struct op *op, struct model *
 	const struct mnode *old = model_node(before, id);
 
 	if (node && old && S_ISREG(node->type))
-		take_part(run, node, old);
+		take_part(run, node, &old->file);
 	check_all(run);
 }
 

@@ -12,6 +12,7 @@
 
 #include "alloc.h"
 #include "file.h"
+#include "holder.h"
 #include "layout.h"
 #include "volume.h"
 
@@ -410,6 +411,8 @@ static void apply_zero(struct run *run, const uint64_t *a)
 	if (judge(run, &v, layout_fallocate(inode, (int)a[3], a[1], a[2], &waits),
 		  punch ? 0 : blocks_for(a[2]))) {
 		mfile_zero(&node->file, a[1], a[2]);
+		if (node->mode == MODE_CACHED)
+			mnode_discard(node, (a[1] + MPAGE_BYTES - 1) / MPAGE_BYTES, end / MPAGE_BYTES);
 		if (!(a[3] & FALLOC_FL_KEEP_SIZE) && end > node->file.size)
 			node->file.size = end;
 		touched(run, node, TOUCH_MTIME | TOUCH_CTIME);
@@ -456,6 +459,7 @@ static void apply_shift(struct run *run, const uint64_t *a)
 	if (!inode)
 		return;
 	forbid_shift(&v, node, a[1], a[2], collapse);
+	forbid(&v, node->mode == MODE_CACHED, EBUSY);
 	err = layout_fallocate(inode, (int)a[3], a[1], a[2], &waits);
 	/* What was allocated behind EOF has to stay below the limit too. */
 	forbid(&v, !collapse && err == -EFBIG &&
@@ -515,6 +519,7 @@ static void apply_exchange(struct run *run, const uint64_t *a)
 	forbid_type(&v, x);
 	forbid_type(&v, y);
 	forbid(&v, (x->flags | y->flags) & FROZEN, EPERM);
+	forbid(&v, x->mode == MODE_CACHED || y->mode == MODE_CACHED, EBUSY);
 	forbid(&v, x == y || !a[2] || a[1] % MPAGE_BYTES || a[4] % MPAGE_BYTES, EINVAL);
 	forbid(&v, !exchangeable(x, a[1], a[2]) || !exchangeable(y, a[4], a[2]), EINVAL);
 	if (judge(run, &v, layout_exchange(xi, a[1], yi, a[4], a[2], &waits), 32)) {

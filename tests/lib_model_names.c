@@ -483,7 +483,7 @@ static void apply_lookup(struct run *run, const uint64_t *a)
 
 /* ---- files without a name ------------------------------------------------------------------------------ */
 
-static struct handle *free_handle(struct run *run)
+struct handle *free_handle(struct run *run)
 {
 	for (unsigned i = 0; i < MAX_HANDLES; i++)
 		if (!run->handles[i].node)
@@ -519,7 +519,7 @@ static void apply_tmpfile(struct run *run, const uint64_t *a)
 			node = made(run, dir, S_IFREG | (mode_t)a[1], 022, cred.uid, cred.gid, inode);
 			node->nlink = 0;
 			node->handles = 1;
-			*handle = (struct handle){ node, inode };
+			*handle = (struct handle){ .node = node, .inode = inode };
 		}
 	}
 	if (parent)
@@ -546,7 +546,7 @@ static void apply_open(struct run *run, const uint64_t *a)
 	if (!inode)
 		return;
 	node->handles++;
-	*handle = (struct handle){ node, inode };
+	*handle = (struct handle){ .node = node, .inode = inode };
 }
 
 /* close INDEX */

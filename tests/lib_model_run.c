@@ -15,8 +15,10 @@
 #include "alloc.h"
 #include "bed.h"
 #include "fsck.h"
+#include "holder.h"
 #include "journal.h"
 #include "mem.h"
+#include "mode.h"
 #include "namespace.h"
 #include "region.h"
 #include "volume.h"
@@ -45,6 +47,39 @@ static void on_report(void *ctx, const char *line)
 	fprintf(stderr, "%s\n", line);
 }
 
+/* The kernel's page cache, as far as the core asks it for anything. */
+static void on_notify(void *ctx, uint64_t ino, uint64_t pos, uint64_t len)
+{
+	struct run *run = ctx;
+
+	(void)ino, (void)pos, (void)len;
+	run->notified++;
+}
+
+static void on_recall(void *ctx, uint64_t ino, uint64_t pos, uint64_t len)
+{
+	(void)ino, (void)pos, (void)len;
+	wrong(ctx, "a recall, and there are no clients");
+}
+
+static void on_attr_changed(void *ctx, uint64_t ino)
+{
+	(void)ctx, (void)ino;
+}
+
+static void on_resume(void *ctx, struct waiter *waiter, uint64_t delay_ns)
+{
+	(void)waiter, (void)delay_ns;
+	wrong(ctx, "a request was parked, and nobody is in its way");
+}
+
+static const struct holder_ops holders = {
+	.notify = on_notify,
+	.recall = on_recall,
+	.attr_changed = on_attr_changed,
+	.resume = on_resume,
+};
+
 static void on_log(void *ctx, const char *line)
 {
 	if (strncmp(line, "damage", 6) == 0)
@@ -55,7 +90,8 @@ static void on_log(void *ctx, const char *line)
 
 void run_mount(struct run *run)
 {
-	struct volume_env env = { .sync = run->sync, .mem = mem_heap(), .log = on_log, .log_ctx = run };
+	struct volume_env env = { .sync = run->sync, .mem = mem_heap(), .holder_ops = &holders,
+				  .holder_ctx = run, .log = on_log, .log_ctx = run };
 	char err[256];
 
 	run->vol = NULL;
@@ -156,10 +192,17 @@ void handle_drop(struct run *run, struct handle *handle, bool put)
 
 	if (!node)
 		return;
+	if (put && handle->has_mode)
+		mode_release(handle->inode, 0);
 	if (put)
 		inode_put(handle->inode);
-	*handle = (struct handle){ 0 };
 	node->handles--;
+	node->opens -= handle->has_mode;
+	if (!node->opens)
+		node->mode = MODE_NONE;
+	if (!node->handles)
+		mnode_keep(node, 0, UINT64_MAX);
+	*handle = (struct handle){ 0 };
 	for (unsigned i = 0; i < run->ntouched && !node->handles && !node->nlink; i++)
 		if (run->touched[i].node == node)
 			run->touched[i].node = NULL;
@@ -513,7 +556,7 @@ const struct op_kind volume_ops[] = {
 
 /* ---- kinds ------------------------------------------------------------------------------------------ */
 
-static const struct op_kind *const kinds[] = { name_ops, file_ops, volume_ops };
+static const struct op_kind *const kinds[] = { name_ops, file_ops, cached_ops, volume_ops };
 #define NR_TABLES (sizeof(kinds) / sizeof(kinds[0]))
 
 static size_t kinds_in(const struct op_kind *table)

@@ -25,12 +25,19 @@ struct mpage {
 	unsigned char *bytes;
 };
 
+struct mnode;
+
 struct mfile {
 	uint64_t size;
 	struct mpage *pages; /* by index */
 	size_t npages, room;
 	uint64_t allocated; /* nothing was ever allocated from this page on */
 };
+
+/* Pages [@first, @end) are discarded from now on, or not any longer. */
+void mnode_discard(struct mnode *node, uint64_t first, uint64_t end);
+void mnode_keep(struct mnode *node, uint64_t first, uint64_t end);
+bool mnode_discards(const struct mnode *node, uint64_t index);
 
 void mfile_write(struct mfile *f, uint64_t pos, const void *buf, uint64_t len);
 void mfile_read(const struct mfile *f, uint64_t pos, void *buf, uint64_t len);
@@ -40,6 +47,8 @@ void mfile_zero(struct mfile *f, uint64_t pos, uint64_t len);
 void mfile_collapse(struct mfile *f, uint64_t pos, uint64_t len);
 void mfile_insert(struct mfile *f, uint64_t pos, uint64_t len);
 void mfile_exchange(struct mfile *a, uint64_t a_pos, struct mfile *b, uint64_t b_pos, uint64_t len);
+void mfile_clone(const struct mfile *f, struct mfile *ret);
+void mfile_clear(struct mfile *f);
 void mfile_allocated(struct mfile *f, uint64_t end);
 
 /* The first byte from @pos on that is in a page with data, or (hole) in none. EOF counts as a hole. */
@@ -62,12 +71,20 @@ struct mentry {
 	struct mnode *node;
 };
 
+/* Pages that were punched as a whole: old copies of them that are written back are dropped. */
+struct mdiscard {
+	struct mdiscard *next;
+	uint64_t first, end; /* pages */
+};
+
 struct mnode {
 	uint64_t id;  /* of the operation that made it; 0: the root */
 	uint64_t ino; /* what the core calls it */
 	mode_t type, perm;
 	uint32_t uid, gid, nlink, flags, rdev_major, rdev_minor;
 	unsigned handles;
+	unsigned opens, mode;	   /* handles that have a mode, and which: as in enum file_mode */
+	struct mdiscard *discards; /* only while somebody has a handle */
 	struct timespec mtime, ctime; /* last seen */
 
 	struct mfile file;	/* of a regular file */

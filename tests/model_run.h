@@ -47,6 +47,7 @@ struct model_setup {
 struct handle {
 	struct mnode *node; /* NULL: free */
 	struct inode *inode;
+	bool has_mode; /* it counts in the file's mode */
 };
 
 struct run {
@@ -79,6 +80,7 @@ struct run {
 	char why[400]; /* it failed: what was found */
 
 	/* Over all operations. */
+	uint64_t notified; /* how often the kernel was told to drop something */
 	uint64_t done, refused, full, shorts, cuts, pieces; /* operations of more than one transaction */
 };
 
@@ -94,7 +96,7 @@ struct op_kind {
 	void (*apply)(struct run *run, const uint64_t *a);
 };
 
-extern const struct op_kind name_ops[], file_ops[], volume_ops[]; /* ended by .name NULL */
+extern const struct op_kind name_ops[], file_ops[], cached_ops[], volume_ops[]; /* ended by .name NULL */
 
 /* ---- running (lib_model_run.c) ------------------------------------------------------------------ */
 
@@ -167,9 +169,13 @@ struct mnode *pick_node(const struct run *run, uint64_t *rng, unsigned types);
 unsigned node_kind(const struct mnode *node);
 bool one_in(uint64_t *rng, unsigned n);
 uint64_t below(uint64_t *rng, uint64_t n);
+struct handle *free_handle(struct run *run);
 void handle_drop(struct run *run, struct handle *handle, bool put);
 
 void check_medium(struct run *run, bool mounted);
+
+/* Give @node what the core has, if that is a mixture of @old and what @node is to be. */
+void take_part(struct run *run, struct mnode *node, const struct mfile *old);
 
 /* The bytes of a name by its number; returns their count. Those from ODD_NAMES on are not allowed. */
 #define ODD_NAMES 1000000u
