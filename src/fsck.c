@@ -252,7 +252,7 @@ static int lock_region(struct job *job)
 	const char *path = job->opt->path;
 	bool mends = job->opt->repair != FSCK_REPAIR_NONE;
 	char process[CLI_PROCESS_LEN];
-	int pid = 0, result = region_lock(job->region, mends ? LOCK_WAIT_MS : 0, &pid);
+	int pid = 0, result = region_lock(job->region, LOCK_WAIT_MS, &pid);
 
 	if (result == -EBUSY && !mends) {
 		fprintf(stderr,
