@@ -79,8 +79,7 @@ static void check_mixture(struct run *run, const struct mfile *old, const struct
 		}
 		if (bytes[at] != was[(pos + at) % MPAGE_BYTES] &&
 		    bytes[at] != is_to_be[(pos + at) % MPAGE_BYTES])
-			wrong(run,
-			      "done in part: byte %" PRIu64 " is neither old nor new",
+			wrong(run, "done in part: byte %" PRIu64 " is neither old nor new",
 			      pos + at);
 	}
 }
@@ -117,8 +116,7 @@ void take_part(struct run *run, struct mnode *node, const struct mfile *old)
 		return;
 	inode_attr(inode, &attr);
 	if (attr.size < old->size || attr.size > node->file.size)
-		wrong(run,
-		      "done in part: %" PRIu64 " bytes, from %" PRIu64 " to %" PRIu64,
+		wrong(run, "done in part: %" PRIu64 " bytes, from %" PRIu64 " to %" PRIu64,
 		      attr.size, old->size, node->file.size);
 	while (!file_seek(inode, pos, SEEK_DATA, &data) && !failed(run)) {
 		if (file_seek(inode, data, SEEK_HOLE, &hole))

@@ -53,8 +53,8 @@ static uint64_t pick_pos(const struct mnode *node, uint64_t *rng)
 		pos = size - min_of(size, below(rng, 3 * MPAGE_BYTES));
 		break;
 	case 2: /* behind the first 2 MiB, or near the last possible byte */
-		pos = one_in(rng, 6) ? MFILE_MAX - below(rng, 3 * MPAGE_BYTES) :
-				       (UINT64_C(1) << (12 + below(rng, 33))) + below(rng, 65536);
+		pos = one_in(rng, 6) ? MFILE_MAX - below(rng, 3 * MPAGE_BYTES)
+				     : (UINT64_C(1) << (12 + below(rng, 33))) + below(rng, 65536);
 		break;
 	case 3:
 		pos = below(rng, size + 1);
@@ -135,14 +135,16 @@ static void written(struct run *run, struct mnode *node, uint64_t pos, uint64_t 
 		    bool kill)
 {
 	if (is > (int64_t)len || is <= 0) {
-		wrong(run, "%lld bytes were written of %llu", (long long)is, (unsigned long long)len);
+		wrong(run, "%lld bytes were written of %llu", (long long)is,
+		      (unsigned long long)len);
 		return;
 	}
 	if (is < (int64_t)len) {
 		run->shorts++;
 		if (run->nfree > blocks_for(len) && !run->joined)
 			wrong(run, "%lld bytes of %llu were written, and %llu blocks were free",
-			     (long long)is, (unsigned long long)len, (unsigned long long)run->nfree);
+			      (long long)is, (unsigned long long)len,
+			      (unsigned long long)run->nfree);
 	}
 	mfile_write(&node->file, pos, run->buf, (uint64_t)is);
 	if (kill)
@@ -195,7 +197,8 @@ static bool choose_comb(struct run *run, uint64_t *rng, uint64_t *a)
 }
 
 /* One block of it; false: it was not done. */
-static bool comb_one(struct run *run, struct mnode *node, struct inode *inode, uint64_t pos, bool data)
+static bool comb_one(struct run *run, struct mnode *node, struct inode *inode, uint64_t pos,
+		     bool data)
 {
 	uint64_t len = data ? 100 : MPAGE_BYTES - pos % MPAGE_BYTES;
 	struct verdict v = { .n = 0 };
@@ -209,8 +212,8 @@ static bool comb_one(struct run *run, struct mnode *node, struct inode *inode, u
 		return false;
 	fill(run->buf, len, pos);
 	run->nfree = alloc_nfree(run->vol);
-	result = data ? file_write(inode, pos, run->buf, len, 0) :
-			layout_fallocate(inode, FALLOC_FL_KEEP_SIZE, pos, len, &waits);
+	result = data ? file_write(inode, pos, run->buf, len, 0)
+		      : layout_fallocate(inode, FALLOC_FL_KEEP_SIZE, pos, len, &waits);
 	if (!judge(run, &v, result, blocks_for(len)))
 		return false;
 	if (data)
@@ -374,7 +377,8 @@ static void apply_fallocate(struct run *run, const uint64_t *a)
 		return;
 	forbid_range(&v, node, a[1], a[2]);
 	forbid(&v, node->flags & DINODE_IMMUTABLE, EPERM);
-	if (judge(run, &v, layout_fallocate(inode, (int)a[3], a[1], a[2], &waits), blocks_for(a[2]))) {
+	if (judge(run, &v, layout_fallocate(inode, (int)a[3], a[1], a[2], &waits),
+		  blocks_for(a[2]))) {
 		if (!a[3] && end > node->file.size)
 			node->file.size = end;
 		touched(run, node, TOUCH_MTIME | TOUCH_CTIME);
@@ -412,7 +416,8 @@ static void apply_zero(struct run *run, const uint64_t *a)
 		  punch ? 0 : blocks_for(a[2]))) {
 		mfile_zero(&node->file, a[1], a[2]);
 		if (node->mode == MODE_CACHED)
-			mnode_discard(node, (a[1] + MPAGE_BYTES - 1) / MPAGE_BYTES, end / MPAGE_BYTES);
+			mnode_discard(node, (a[1] + MPAGE_BYTES - 1) / MPAGE_BYTES,
+				      end / MPAGE_BYTES);
 		if (!(a[3] & FALLOC_FL_KEEP_SIZE) && end > node->file.size)
 			node->file.size = end;
 		touched(run, node, TOUCH_MTIME | TOUCH_CTIME);
@@ -462,8 +467,10 @@ static void apply_shift(struct run *run, const uint64_t *a)
 	forbid(&v, node->mode == MODE_CACHED, EBUSY);
 	err = layout_fallocate(inode, (int)a[3], a[1], a[2], &waits);
 	/* What was allocated behind EOF has to stay below the limit too. */
-	forbid(&v, !collapse && err == -EFBIG &&
-		    node->file.allocated + a[2] / MPAGE_BYTES > MFILE_MAX / MPAGE_BYTES, EFBIG);
+	forbid(&v,
+	       !collapse && err == -EFBIG &&
+		       node->file.allocated + a[2] / MPAGE_BYTES > MFILE_MAX / MPAGE_BYTES,
+	       EFBIG);
 	if (judge(run, &v, err, 16)) {
 		if (collapse)
 			mfile_collapse(&node->file, a[1], a[2]);

@@ -130,8 +130,8 @@ static struct mnode *made(struct run *run, const struct mnode *dir, mode_t mode,
 /* create DIR NAME MODE UID GID UMASK RDEV */
 static bool choose_create(struct run *run, uint64_t *rng, uint64_t *a)
 {
-	static const mode_t types[] = { S_IFREG, S_IFREG, S_IFREG, S_IFREG, S_IFDIR, S_IFDIR,
-					S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK };
+	static const mode_t types[] = { S_IFREG, S_IFREG, S_IFREG,  S_IFREG, S_IFDIR,
+					S_IFDIR, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK };
 	const struct mnode *dir = pick_dir(run, rng);
 
 	if (!dir || crowded(run, rng))
@@ -158,8 +158,9 @@ static void apply_create(struct run *run, const uint64_t *a)
 	if (!parent)
 		return;
 	forbid_entering(&v, dir, (unsigned)a[1]);
-	if (judge(run, &v, ns_create(parent, name, len, (mode_t)a[2], &cred, (uint32_t)a[6], 7,
-				     &inode), ROOM_FOR_INODE)) {
+	if (judge(run, &v,
+		  ns_create(parent, name, len, (mode_t)a[2], &cred, (uint32_t)a[6], 7, &inode),
+		  ROOM_FOR_INODE)) {
 		node = made(run, dir, (mode_t)a[2], cred.umask & 0777, cred.uid, cred.gid, inode);
 		if (S_ISCHR(node->type) || S_ISBLK(node->type)) {
 			node->rdev_major = (uint32_t)a[6];
@@ -188,9 +189,9 @@ static bool choose_symlink(struct run *run, uint64_t *rng, uint64_t *a)
 		return false;
 	a[0] = dir->id;
 	a[1] = pick_name(run, rng);
-	a[2] = one_in(rng, 2) ? 1 + below(rng, 300) :
-	       one_in(rng, 30) ? (one_in(rng, 2) ? 0 : MAX_SYMLINK_BYTES + 1) :
-				 1 + below(rng, MAX_SYMLINK_BYTES);
+	a[2] = one_in(rng, 2)	 ? 1 + below(rng, 300)
+	       : one_in(rng, 30) ? (one_in(rng, 2) ? 0 : MAX_SYMLINK_BYTES + 1)
+				 : 1 + below(rng, MAX_SYMLINK_BYTES);
 	return true;
 }
 
@@ -226,7 +227,8 @@ out:
 /* link NODE DIR NAME */
 static bool choose_link(struct run *run, uint64_t *rng, uint64_t *a)
 {
-	const struct mnode *node = pick_node(run, rng, one_in(rng, 30) ? ANY : A_FILE | A_LINK | ANOTHER);
+	const struct mnode *node =
+		pick_node(run, rng, one_in(rng, 30) ? ANY : A_FILE | A_LINK | ANOTHER);
 	const struct mnode *dir = pick_dir(run, rng);
 
 	if (!dir || !node)
@@ -348,8 +350,10 @@ static bool choose_rename(struct run *run, uint64_t *rng, uint64_t *a)
 	a[1] = name;
 	a[2] = new_dir->id;
 	a[3] = new_name;
-	a[4] = one_in(rng, 3) ? RENAME_EXCHANGE : one_in(rng, 6) ? RENAME_NOREPLACE :
-	       one_in(rng, 100) ? RENAME_EXCHANGE | RENAME_NOREPLACE : 0;
+	a[4] = one_in(rng, 3)	  ? RENAME_EXCHANGE
+	       : one_in(rng, 6)	  ? RENAME_NOREPLACE
+	       : one_in(rng, 100) ? RENAME_EXCHANGE | RENAME_NOREPLACE
+				  : 0;
 	return true;
 }
 
@@ -515,8 +519,10 @@ static void apply_tmpfile(struct run *run, const uint64_t *a)
 		forbid(&v, !S_ISDIR(dir->type), ENOTDIR);
 		forbid(&v, !dir->nlink, ENOENT);
 		forbid(&v, dir->flags & DINODE_IMMUTABLE, EPERM);
-		if (judge(run, &v, ns_tmpfile(parent, (mode_t)a[1], &cred, &inode), ROOM_FOR_INODE)) {
-			node = made(run, dir, S_IFREG | (mode_t)a[1], 022, cred.uid, cred.gid, inode);
+		if (judge(run, &v, ns_tmpfile(parent, (mode_t)a[1], &cred, &inode),
+			  ROOM_FOR_INODE)) {
+			node = made(run, dir, S_IFREG | (mode_t)a[1], 022, cred.uid, cred.gid,
+				    inode);
 			node->nlink = 0;
 			node->handles = 1;
 			*handle = (struct handle){ .node = node, .inode = inode };
@@ -567,8 +573,13 @@ static void apply_close(struct run *run, const uint64_t *a)
 /* setattr NODE SET MODE UID GID FLAGS MTIME */
 static bool choose_setattr(struct run *run, uint64_t *rng, uint64_t *a)
 {
-	static const unsigned sets[] = { SET_MODE, SET_UID, SET_GID, SET_UID | SET_GID | SET_KILL_PRIV,
-					 SET_MTIME | SET_ATIME, SET_FLAGS, SET_MODE | SET_KILL_PRIV };
+	static const unsigned sets[] = { SET_MODE,
+					 SET_UID,
+					 SET_GID,
+					 SET_UID | SET_GID | SET_KILL_PRIV,
+					 SET_MTIME | SET_ATIME,
+					 SET_FLAGS,
+					 SET_MODE | SET_KILL_PRIV };
 	const struct mnode *node = pick_node(run, rng, ANY);
 
 	if (!node)
@@ -612,8 +623,11 @@ static void set_in_model(struct run *run, struct mnode *node, unsigned set, cons
 static void apply_setattr(struct run *run, const uint64_t *a)
 {
 	struct mnode *node = model_node(&run->m, a[0]);
-	struct attr attr = { .mode = (uint32_t)a[2], .uid = (uint32_t)a[3], .gid = (uint32_t)a[4],
-			     .flags = (uint32_t)a[5], .mtime = { (time_t)a[6], (long)a[6] % 1000 },
+	struct attr attr = { .mode = (uint32_t)a[2],
+			     .uid = (uint32_t)a[3],
+			     .gid = (uint32_t)a[4],
+			     .flags = (uint32_t)a[5],
+			     .mtime = { (time_t)a[6], (long)a[6] % 1000 },
 			     .atime = { (time_t)a[6] / 2, (long)a[6] % 999 } };
 	struct inode *inode = inode_of(run, node);
 	unsigned set = (unsigned)a[1];
@@ -671,7 +685,8 @@ static void forbid_xattr(struct verdict *v, const struct mnode *node, const char
 	bool user = !strncmp(name, "user.", 5);
 
 	forbid(v, user && !S_ISREG(node->type) && !S_ISDIR(node->type), EPERM);
-	forbid(v, !user && strncmp(name, "trusted.", 8) && strncmp(name, "security.", 9), EOPNOTSUPP);
+	forbid(v, !user && strncmp(name, "trusted.", 8) && strncmp(name, "security.", 9),
+	       EOPNOTSUPP);
 	forbid(v, user && !name[5], EINVAL);
 	forbid(v, node->flags & FROZEN, EPERM);
 }
@@ -700,7 +715,8 @@ static void apply_setxattr(struct run *run, const uint64_t *a)
 	forbid(&v, a[2] > MAX_XATTR_VALUE_BYTES, E2BIG);
 	forbid(&v, a[3] & XATTR_CREATE && mxattr_find(node, name), EEXIST);
 	forbid(&v, a[3] & XATTR_REPLACE && !mxattr_find(node, name), ENODATA);
-	if (judge(run, &v, xattr_set(inode, name, value, a[2], (int)a[3]), xattr_blocks(node, a[2]))) {
+	if (judge(run, &v, xattr_set(inode, name, value, a[2], (int)a[3]),
+		  xattr_blocks(node, a[2]))) {
 		mxattr_set(node, name, value, a[2]);
 		touched(run, node, TOUCH_CTIME);
 	}

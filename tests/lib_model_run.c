@@ -90,8 +90,12 @@ static void on_log(void *ctx, const char *line)
 
 void run_mount(struct run *run)
 {
-	struct volume_env env = { .sync = run->sync, .mem = mem_heap(), .holder_ops = &holders,
-				  .holder_ctx = run, .log = on_log, .log_ctx = run };
+	struct volume_env env = { .sync = run->sync,
+				  .mem = mem_heap(),
+				  .holder_ops = &holders,
+				  .holder_ctx = run,
+				  .log = on_log,
+				  .log_ctx = run };
 	char err[256];
 
 	run->vol = NULL;
@@ -141,10 +145,9 @@ static void model_from(struct run *run, struct inode *root)
 
 struct run *run_new(const struct model_setup *setup, struct region *region, bool lockdep)
 {
-	struct format_options format = { .label = "model",
-					 .lane_blocks = setup->lane_blocks,
-					 .root_uid = 3,
-					 .root_gid = 4 };
+	struct format_options format = {
+		.label = "model", .lane_blocks = setup->lane_blocks, .root_uid = 3, .root_gid = 4
+	};
 	struct run *run = run_alloc(setup, region);
 	struct sync_options options = { lockdep, on_report, run };
 	struct inode *root;
@@ -250,7 +253,8 @@ bool judge(struct run *run, const struct verdict *v, int64_t result, uint64_t bl
 		run->full++;
 	else
 		wrong(run, "it gave %s, should be %s (%" PRIu64 " blocks are free)",
-		     strerror((int)-result), v->n ? strerror(v->errors[0]) : "success", run->nfree);
+		      strerror((int)-result), v->n ? strerror(v->errors[0]) : "success",
+		      run->nfree);
 	return false;
 }
 
@@ -289,14 +293,16 @@ struct inode *inode_of(struct run *run, const struct mnode *node)
 	if (!err)
 		return inode;
 	wrong(run, "node %" PRIu64 " (inode %" PRIu64 ") is gone: %s", node->id, node->ino,
-	     strerror(-err));
+	      strerror(-err));
 	return NULL;
 }
 
 unsigned node_kind(const struct mnode *node)
 {
-	return S_ISREG(node->type) ? A_FILE : S_ISDIR(node->type) ? A_DIR :
-	       S_ISLNK(node->type) ? A_LINK : ANOTHER;
+	return S_ISREG(node->type)   ? A_FILE
+	       : S_ISDIR(node->type) ? A_DIR
+	       : S_ISLNK(node->type) ? A_LINK
+				     : ANOTHER;
 }
 
 struct mnode *pick_node(const struct run *run, uint64_t *rng, unsigned types)
@@ -327,8 +333,8 @@ static const struct {
 	size_t len;
 	int error;
 } odd_names[NR_ODD_NAMES] = {
-	{ "", 0, EINVAL },    { ".", 1, EINVAL },      { "..", 2, EINVAL },
-	{ "a/b", 3, EINVAL }, { "a\0b", 3, EINVAL },   { NULL, MAX_NAME_BYTES + 1, ENAMETOOLONG },
+	{ "", 0, EINVAL },    { ".", 1, EINVAL },    { "..", 2, EINVAL },
+	{ "a/b", 3, EINVAL }, { "a\0b", 3, EINVAL }, { NULL, MAX_NAME_BYTES + 1, ENAMETOOLONG },
 };
 
 size_t model_name(unsigned name, char buf[NAME_BUF])
@@ -457,7 +463,8 @@ static bool choose_spoil(struct run *run, uint64_t *rng, uint64_t *a)
 	const struct mnode *node = pick_node(run, rng, A_FILE);
 
 	a[0] = node ? node->id : 0;
-	return node && node->file.npages && node->file.size > node->file.pages[0].index * MPAGE_BYTES;
+	return node && node->file.npages &&
+	       node->file.size > node->file.pages[0].index * MPAGE_BYTES;
 }
 
 /* empty: everything goes, and all space comes back */
@@ -483,7 +490,7 @@ static void apply_empty(struct run *run, const uint64_t *a)
 	space = space_in_sight(run);
 	if (space != run->space)
 		wrong(run, "all was removed: %" PRIu64 " blocks in sight, at first %" PRIu64, space,
-		     run->space);
+		      run->space);
 	check_node(run, root, TOUCH_CTIME | TOUCH_MTIME, true, 0, 0);
 }
 
@@ -609,7 +616,8 @@ uint32_t op_kind(const char *name)
 	return number;
 }
 
-bool op_choose_kind(struct run *run, uint64_t *rng, uint32_t id, const char *name, struct op *ret_op)
+bool op_choose_kind(struct run *run, uint64_t *rng, uint32_t id, const char *name,
+		    struct op *ret_op)
 {
 	*ret_op = (struct op){ .kind = op_kind(name), .id = id };
 	return kind_at(ret_op->kind)->choose(run, rng, ret_op->a);

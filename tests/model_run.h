@@ -33,13 +33,13 @@ struct op {
 
 struct model_setup {
 	const char *name;
-	uint64_t bytes;	    /* of the volume */
-	unsigned nnames;    /* different names in a directory */
-	unsigned max_nodes; /* above that, more is removed than made */
-	uint64_t max_len;   /* of one write */
-	uint32_t lane_blocks; /* of the journal; 0: as mkfs chooses */
+	uint64_t bytes;	       /* of the volume */
+	unsigned nnames;       /* different names in a directory */
+	unsigned max_nodes;    /* above that, more is removed than made */
+	uint64_t max_len;      /* of one write */
+	uint32_t lane_blocks;  /* of the journal; 0: as mkfs chooses */
 	unsigned names_weight; /* how much more often names are worked on than files */
-	bool poisoned;	    /* free space is not zero at the start, and a kill loses what is pending */
+	bool poisoned; /* free space is not zero at the start, and a kill loses what is pending */
 };
 
 #define MAX_HANDLES 12
@@ -59,7 +59,7 @@ struct run {
 	uint64_t parent_ino; /* of the model's root: another one where it is only a part of the volume */
 	bool joined;	     /* others use the volume too */
 	struct handle handles[MAX_HANDLES];
-	uint64_t space;	      /* free blocks when empty, and what is never given back */
+	uint64_t space; /* free blocks when empty, and what is never given back */
 	unsigned lock_reports;
 	unsigned char *buf;   /* of setup->max_len bytes */
 	struct inode *all[2]; /* references that an operation holds */
@@ -69,7 +69,7 @@ struct run {
 
 	/* Of the operation under way. */
 	const struct op *op;
-	uint64_t nfree;	       /* when it began */
+	uint64_t nfree; /* when it began */
 	struct timespec began;
 	struct {
 		struct mnode *node;
@@ -81,7 +81,8 @@ struct run {
 
 	/* Over all operations. */
 	uint64_t notified; /* how often the kernel was told to drop something */
-	uint64_t done, refused, full, shorts, cuts, pieces; /* operations of more than one transaction */
+	uint64_t done, refused, full, shorts, cuts,
+		pieces; /* operations of more than one transaction */
 };
 
 struct op_kind {
@@ -96,7 +97,8 @@ struct op_kind {
 	void (*apply)(struct run *run, const uint64_t *a);
 };
 
-extern const struct op_kind name_ops[], file_ops[], cached_ops[], volume_ops[]; /* ended by .name NULL */
+extern const struct op_kind name_ops[], file_ops[], cached_ops[],
+	volume_ops[]; /* ended by .name NULL */
 
 /* ---- running (lib_model_run.c) ------------------------------------------------------------------ */
 
@@ -112,7 +114,8 @@ void run_delete(struct run *run);
  * op_kind - the number of a kind, one that does not exist for an unknown name.
  */
 uint32_t op_kind(const char *name);
-bool op_choose_kind(struct run *run, uint64_t *rng, uint32_t id, const char *name, struct op *ret_op);
+bool op_choose_kind(struct run *run, uint64_t *rng, uint32_t id, const char *name,
+		    struct op *ret_op);
 void op_choose(struct run *run, uint64_t *rng, uint32_t id, struct op *ret_op);
 
 /* op_nodes - which arguments name nodes: bit i for argument i. */
@@ -189,7 +192,8 @@ int odd_name_error(unsigned name);
 void check_node(struct run *run, struct mnode *node, unsigned new_times, bool whole, uint64_t pos,
 		uint64_t len);
 void check_all(struct run *run);
-void check_read(struct run *run, struct mnode *node, struct inode *inode, uint64_t pos, uint64_t len);
+void check_read(struct run *run, struct mnode *node, struct inode *inode, uint64_t pos,
+		uint64_t len);
 void check_seek(struct run *run, struct mnode *node, struct inode *inode, uint64_t pos);
 uint64_t space_in_sight(struct run *run);
 

@@ -39,9 +39,9 @@
 #define NR_THREADS 4u
 #define NR_SHARED_DIRS 2u
 #define NR_SHARED_FILES 3u
-#define NR_NAMES 6u  /* fought for in each shared directory */
+#define NR_NAMES 6u   /* fought for in each shared directory */
 #define NR_PINNED 40u /* never touched */
-#define PAGES 24u    /* of a shared file */
+#define PAGES 24u     /* of a shared file */
 
 static const struct model_setup setup = { "threads", UINT64_C(64) << 20, 30, 30, 64 << 10, 0, 1,
 					  false };
@@ -91,9 +91,9 @@ static void make_shared(struct worker *w, struct inode *dir, const char *name)
 	struct cred cred = { w->number, w->number, 0 };
 	struct inode *inode;
 	mode_t type = one_in(&w->rng, 3) ? S_IFDIR : one_in(&w->rng, 3) ? S_IFIFO : S_IFREG;
-	int err = one_in(&w->rng, 6) ?
-			  ns_symlink(dir, name, strlen(name), "target", 6, &cred, &inode) :
-			  ns_create(dir, name, strlen(name), type | 0644, &cred, 0, 0, &inode);
+	int err = one_in(&w->rng, 6)
+			  ? ns_symlink(dir, name, strlen(name), "target", 6, &cred, &inode)
+			  : ns_create(dir, name, strlen(name), type | 0644, &cred, 0, 0, &inode);
 
 	put_if_made(err, inode);
 	excuse(w, "create", err, (const int[]){ EEXIST, 0 });
@@ -116,8 +116,9 @@ static void rename_shared(struct worker *w, struct inode *dir, const char *name)
 	char other[16];
 
 	shared_name((unsigned)below(&w->rng, NR_NAMES), other);
-	excuse(w, "rename", ns_rename(dir, name, strlen(name), to, other, strlen(other),
-				      flags[below(&w->rng, 4)]),
+	excuse(w, "rename",
+	       ns_rename(dir, name, strlen(name), to, other, strlen(other),
+			 flags[below(&w->rng, 4)]),
 	       (const int[]){ ENOENT, EEXIST, EISDIR, ENOTDIR, ENOTEMPTY, EINVAL, 0 });
 }
 
@@ -134,9 +135,9 @@ static void rename_below(struct worker *w, struct inode *dir, const char *name)
 	}
 	outer = w->arena->dirs[below(&w->rng, NR_SHARED_DIRS)];
 	shared_name((unsigned)below(&w->rng, NR_NAMES), other);
-	err = one_in(&w->rng, 2) ?
-		      ns_rename(outer, other, strlen(other), inner, other, strlen(other), 0) :
-		      ns_rename(inner, other, strlen(other), outer, other, strlen(other), 0);
+	err = one_in(&w->rng, 2)
+		      ? ns_rename(outer, other, strlen(other), inner, other, strlen(other), 0)
+		      : ns_rename(inner, other, strlen(other), outer, other, strlen(other), 0);
 	excuse(w, "rename below", err,
 	       (const int[]){ ENOENT, EEXIST, EISDIR, ENOTDIR, ENOTEMPTY, EINVAL, 0 });
 	inode_put(inner);
@@ -192,13 +193,17 @@ static void fight_for_names(struct worker *w)
 
 	shared_name((unsigned)below(&w->rng, NR_NAMES), name);
 	switch (below(&w->rng, 10)) {
-	case 0: case 1: case 2:
+	case 0:
+	case 1:
+	case 2:
 		make_shared(w, dir, name);
 		break;
-	case 3: case 4:
+	case 3:
+	case 4:
 		remove_shared(w, dir, name);
 		break;
-	case 5: case 6:
+	case 5:
+	case 6:
 		rename_shared(w, dir, name);
 		break;
 	case 7:
@@ -256,24 +261,31 @@ static void copy_shared(struct worker *w, struct inode *inode)
 	static const int excuses[] = { EINVAL, 0 };
 
 	if (one_in(&w->rng, 2))
-		excuse(w, "copy", file_copy(inode, from * MPAGE_BYTES, other, to * MPAGE_BYTES, n, 0),
+		excuse(w, "copy",
+		       file_copy(inode, from * MPAGE_BYTES, other, to * MPAGE_BYTES, n, 0),
 		       excuses);
 	else
-		excuse(w, "exchange", layout_exchange(inode, from * MPAGE_BYTES, other,
-						      to * MPAGE_BYTES, n, &waits), excuses);
+		excuse(w, "exchange",
+		       layout_exchange(inode, from * MPAGE_BYTES, other, to * MPAGE_BYTES, n,
+				       &waits),
+		       excuses);
 }
 
 static void change_shared(struct worker *w, struct inode *inode)
 {
-	static const int modes[] = { 0, FALLOC_FL_KEEP_SIZE,
+	static const int modes[] = { 0,
+				     FALLOC_FL_KEEP_SIZE,
 				     FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 				     FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-				     FALLOC_FL_ZERO_RANGE, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
-				     FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE };
+				     FALLOC_FL_ZERO_RANGE,
+				     FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
+				     FALLOC_FL_COLLAPSE_RANGE,
+				     FALLOC_FL_INSERT_RANGE };
 	uint64_t first = below(&w->rng, PAGES), n = 1 + below(&w->rng, PAGES - first);
 
-	excuse(w, "fallocate", layout_fallocate(inode, modes[below(&w->rng, 8)],
-						first * MPAGE_BYTES, n * MPAGE_BYTES, &waits),
+	excuse(w, "fallocate",
+	       layout_fallocate(inode, modes[below(&w->rng, 8)], first * MPAGE_BYTES,
+				n * MPAGE_BYTES, &waits),
 	       (const int[]){ EINVAL, 0 });
 }
 
@@ -312,21 +324,27 @@ static void fight_for_files(struct worker *w)
 	struct inode *inode = w->arena->files[below(&w->rng, NR_SHARED_FILES)];
 
 	switch (below(&w->rng, 12)) {
-	case 0: case 1: case 2:
+	case 0:
+	case 1:
+	case 2:
 		read_shared(w, inode);
 		break;
-	case 3: case 4: case 5:
+	case 3:
+	case 4:
+	case 5:
 		write_shared(w, inode);
 		break;
 	case 6:
 		copy_shared(w, inode);
 		break;
-	case 7: case 8:
+	case 7:
+	case 8:
 		change_shared(w, inode);
 		break;
 	case 9:
-		excuse(w, "truncate", layout_truncate(inode, below(&w->rng, PAGES) * MPAGE_BYTES,
-						      &waits), (const int[]){ 0 });
+		excuse(w, "truncate",
+		       layout_truncate(inode, below(&w->rng, PAGES) * MPAGE_BYTES, &waits),
+		       (const int[]){ 0 });
 		break;
 	case 10:
 		seek_shared(w, inode);
@@ -366,18 +384,21 @@ static void arena_open(struct arena *arena, struct run *host)
 	for (unsigned i = 0; i < NR_SHARED_DIRS; i++) {
 		snprintf(name, sizeof(name), "dir%u", i);
 		assert_int_equal(ns_create(root, name, strlen(name), S_IFDIR | 0755, &cred, 0, 0,
-					   &arena->dirs[i]), 0);
+					   &arena->dirs[i]),
+				 0);
 		for (unsigned p = 0; p < NR_PINNED; p++) {
 			snprintf(name, sizeof(name), "p%u", p);
 			assert_int_equal(ns_create(arena->dirs[i], name, strlen(name),
-						   S_IFREG | 0600, &cred, 0, 0, &inode), 0);
+						   S_IFREG | 0600, &cred, 0, 0, &inode),
+					 0);
 			inode_put(inode);
 		}
 	}
 	for (unsigned i = 0; i < NR_SHARED_FILES; i++) {
 		snprintf(name, sizeof(name), "file%u", i);
 		assert_int_equal(ns_create(root, name, strlen(name), S_IFREG | 0644, &cred, 0, 0,
-					   &arena->files[i]), 0);
+					   &arena->files[i]),
+				 0);
 	}
 	inode_put(root);
 }
@@ -449,7 +470,8 @@ static void threads_on(struct run *host, uint64_t seed, uint64_t nops)
 	}
 	for (unsigned i = 0; i < NR_THREADS; i++)
 		assert_int_equal(sync_thread_start(host->sync, "worker", work, &workers[i],
-						   &workers[i].thread), 0);
+						   &workers[i].thread),
+				 0);
 	for (unsigned i = 0; i < NR_THREADS; i++)
 		sync_thread_join(workers[i].thread);
 	for (unsigned i = 0; i < NR_THREADS; i++) {
