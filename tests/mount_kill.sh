@@ -129,7 +129,7 @@ a_sync_for_a_dead_daemon_fails() {
 	program=$!
 	wait_for 10 grep 4096 "$work/dead"
 	crash_mount "$mnt"
-	! wait $program
+	wait "$program" && return 1
 	grep sync: "$work/dead"
 }
 
