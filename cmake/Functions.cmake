@@ -1,26 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause
 
-# existing(VAR DIR FILE...) - set VAR to those of DIR/FILE that are there, and name the others.
-function(existing variable directory)
-	set(found)
-	foreach(file IN LISTS ARGN)
-		if(EXISTS ${CMAKE_SOURCE_DIR}/${directory}/${file})
-			list(APPEND found ${directory}/${file})
-		else()
-			message(STATUS "not there yet: ${directory}/${file}")
-		endif()
-	endforeach()
-	set(${variable} ${found} PARENT_SCOPE)
-endfunction()
-
-# udax_program(NAME SOURCES MAIN.c [PART.c...] [LIBRARIES LIB...] [DESTINATION DIR])
+# udax_program(NAME SOURCES FILE.c... [LIBRARIES LIB...] [DESTINATION DIR])
 function(udax_program name)
 	cmake_parse_arguments(arg "" "DESTINATION" "SOURCES;LIBRARIES" ${ARGN})
-	list(GET arg_SOURCES 0 main)
-	if(NOT EXISTS ${CMAKE_SOURCE_DIR}/${main})
-		message(STATUS "not there yet: ${main} (${name})")
-		return()
-	endif()
 	add_executable(${name} ${arg_SOURCES})
 	target_link_libraries(${name} PRIVATE ${arg_LIBRARIES} udaxcore)
 	if(PkgConfig::FUSE IN_LIST arg_LIBRARIES)

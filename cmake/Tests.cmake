@@ -13,25 +13,22 @@ endif()
 
 file(GLOB test_libraries CONFIGURE_DEPENDS tests/lib_*.c)
 file(GLOB test_mains CONFIGURE_DEPENDS tests/unit_*.c tests/crash_*.c tests/tool_*.c)
-if(test_libraries)
-	add_library(udaxtest STATIC ${test_libraries})
-	target_link_libraries(udaxtest PUBLIC ${fsck_library} udaxcore PkgConfig::CMOCKA)
-	set(test_library udaxtest)
-endif()
+add_library(udaxtest STATIC ${test_libraries})
+target_link_libraries(udaxtest PUBLIC udaxfsck udaxcore PkgConfig::CMOCKA)
 
 foreach(main IN LISTS test_mains)
 	get_filename_component(name ${main} NAME_WE)
 	file(RELATIVE_PATH relative ${CMAKE_SOURCE_DIR} ${main})
 	udax_program(${name} SOURCES ${relative}
-		LIBRARIES ${test_library} ${fsck_library} PkgConfig::CMOCKA)
+		LIBRARIES udaxtest)
 	set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
 		${CMAKE_BINARY_DIR}/tests)
 endforeach()
 
 # libFuzzer brings its own main(), and is built only where its instrumentation was asked for.
-if(UDAX_SANITIZE MATCHES fuzzer AND EXISTS ${CMAKE_SOURCE_DIR}/tests/fuzz_image.c)
+if(UDAX_SANITIZE MATCHES fuzzer)
 	add_executable(fuzz_image tests/fuzz_image.c)
-	target_link_libraries(fuzz_image PRIVATE ${test_library} ${fsck_library} udaxcore)
+	target_link_libraries(fuzz_image PRIVATE udaxtest)
 	target_link_options(fuzz_image PRIVATE -fsanitize=fuzzer)
 	set_target_properties(fuzz_image PROPERTIES RUNTIME_OUTPUT_DIRECTORY
 		${CMAKE_BINARY_DIR}/tests)

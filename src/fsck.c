@@ -62,7 +62,7 @@ static void usage(FILE *out)
 	      "\n"
 	      "  -n             only check; nothing is written, and REGION may be mounted (then\n"
 	      "                 what changes during the check may look like damage)\n"
-	      "  -p, -a         mend what can be mended without a loss and without a doubt: replay\n"
+	      "  -p, -a         mend what can be mended without loss and without doubt: replay\n"
 	      "                 the journal, finish what was pending, counters, blocks owned by\n"
 	      "                 nobody. A volume that was unmounted cleanly is not checked\n"
 	      "  -y             mend everything that can be mended\n"
@@ -80,7 +80,7 @@ static void usage(FILE *out)
 	      out);
 }
 
-/* ---- arguments --------------------------------------------------------------------------------- */
+/* ---- arguments ------------------------------------------------------------------------------- */
 
 enum { OPT_JSON = 256 };
 
@@ -160,7 +160,7 @@ static int parse(struct options *opt, int argc, char **argv)
 	return 0;
 }
 
-/* ---- while it runs ----------------------------------------------------------------------------- */
+/* ---- while it runs --------------------------------------------------------------------------- */
 
 static void end_progress(struct job *job)
 {
@@ -245,7 +245,7 @@ static void on_interrupt(int sig)
 	_exit(STATUS_CANCELLED);
 }
 
-/* ---- the region -------------------------------------------------------------------------------- */
+/* ---- the region ------------------------------------------------------------------------------ */
 
 static int lock_region(struct job *job)
 {
@@ -284,7 +284,7 @@ static int open_region(struct job *job)
 	return lock_region(job);
 }
 
-/* ---- the check --------------------------------------------------------------------------------- */
+/* ---- the check ------------------------------------------------------------------------------- */
 
 static int check_failed(struct job *job, int result)
 {
@@ -345,7 +345,7 @@ static int run(struct job *job)
 	return 0;
 }
 
-/* ---- the report -------------------------------------------------------------------------------- */
+/* ---- the report ------------------------------------------------------------------------------ */
 
 static enum status status_of(const struct job *job)
 {

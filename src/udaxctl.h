@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
 /*
- * udaxctl.h - what the verbs of udaxctl share. Each file udaxctl_*.c holds a family of verbs; the
+ * udaxctl.h - what the verbs of udaxctl share. Each file of udaxctl/ holds a family of verbs; the
  * table of all of them is in udaxctl.c.
  *
  * Exit statuses: CTL_OK, CTL_FAILED with a sentence on stderr, CTL_USAGE for a wrong command line.
@@ -48,7 +48,7 @@ struct ctl_options {
 int ctl_parse(const struct verb *verb, int argc, char **argv, struct ctl_options *options, int min,
 	      int max);
 
-/* ---- what a path names: udaxctl_target.c ------------------------------------------------------- */
+/* ---- what a path names: udaxctl/target.c ------------------------------------------------------- */
 
 struct region;
 struct sync;
@@ -91,7 +91,7 @@ const char *ctl_time(uint64_t ns, char buf[CTL_TIME_LEN]);
 /** ctl_mode_name - "not open", "cached" or "uncached". */
 const char *ctl_mode_name(uint32_t mode);
 
-/* ---- who has a file open: udaxctl_proc.c -------------------------------------------------------- */
+/* ---- who has a file open: udaxctl/proc.c -------------------------------------------------------- */
 
 /** A process that has a file open, or mapped. */
 struct user {

@@ -24,7 +24,7 @@
 #define FALLOC_FL_KEEP_SIZE 1
 #endif
 
-/* ---- making it --------------------------------------------------------------------------------- */
+/* ---- making it ------------------------------------------------------------------------------- */
 
 static struct inode *make(struct inode *dir, const char *name, mode_t mode)
 {
@@ -189,7 +189,7 @@ void image_free(struct image *image)
 	free(image->bytes);
 }
 
-/* ---- looking at all of it ---------------------------------------------------------------------- */
+/* ---- looking at all of it -------------------------------------------------------------------- */
 
 static volatile unsigned char sink; /* where bytes go that only had to be loaded */
 
@@ -265,7 +265,7 @@ void image_walk(struct region *region)
 	sync_delete(sync);
 }
 
-/* ---- structures -------------------------------------------------------------------------------- */
+/* ---- structures ------------------------------------------------------------------------------ */
 
 void *image_block(unsigned char *bytes, uint64_t blk)
 {

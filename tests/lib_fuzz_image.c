@@ -4,8 +4,9 @@
  *
  * Random bytes rarely get past a checksum. So an input is not an image but what is done to one:
  *
- *	byte 0	    what: set 1, 2, 4 or 8 bytes; add to them; copy 16 bytes or a block from elsewhere; zero a
- *		    block; set the bytes to a telling number (a block number, an inode number, a limit)
+ *	byte 0	    what: set 1, 2, 4 or 8 bytes; add to them; copy 16 bytes or a block from
+ *		    elsewhere; fill a block; set the bytes to a telling number (of a block, of an
+ *		    inode, a limit)
  *	bytes 1-3   where: an offset in the image; with bit 23, an offset in its metadata only
  *	bytes 4-7   with what
  *
@@ -74,7 +75,7 @@ static struct fuzz *fuzz;
 		}                                                                                  \
 	} while (0)
 
-/* ---- the base image ---------------------------------------------------------------------------- */
+/* ---- the base image -------------------------------------------------------------------------- */
 
 static char mount_error[256];
 
@@ -215,7 +216,7 @@ void fuzz_image_end(void)
 	fuzz = NULL;
 }
 
-/* ---- damage ------------------------------------------------------------------------------------ */
+/* ---- damage ---------------------------------------------------------------------------------- */
 
 static uint32_t place_of(const uint8_t *cmd)
 {
@@ -360,7 +361,7 @@ static void make_input(const uint8_t *data, size_t size)
 			seal_block(blk);
 }
 
-/* ---- use --------------------------------------------------------------------------------------- */
+/* ---- use ------------------------------------------------------------------------------------- */
 
 static volatile unsigned char sink; /* where bytes go that only had to be loaded */
 
@@ -477,7 +478,7 @@ static void use_image(void)
 	volume_unmount(vol);
 }
 
-/* ---- mend -------------------------------------------------------------------------------------- */
+/* ---- mend ------------------------------------------------------------------------------------ */
 
 struct log {
 	char text[4096];

@@ -19,7 +19,7 @@
 
 static struct image image;
 
-/* ---- running the checker ----------------------------------------------------------------------- */
+/* ---- running the checker --------------------------------------------------------------------- */
 
 struct run {
 	struct fsck_report report;

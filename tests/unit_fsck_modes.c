@@ -153,7 +153,7 @@ static void do_damage(struct fixture *fx, const char *name)
 	free(bytes);
 }
 
-/* ---- a crash, nothing worse -------------------------------------------------------------------- */
+/* ---- a crash, nothing worse ------------------------------------------------------------------ */
 
 /* What a crash at the @fence-th fence of creating a directory leaves. */
 struct crash {
@@ -272,7 +272,7 @@ static void an_overlay_keeps_stores_to_itself(void **state)
 	unlink(path);
 }
 
-/* ---- pending ----------------------------------------------------------------------------------- */
+/* ---- pending --------------------------------------------------------------------------------- */
 
 /* Unlink "small" and "hard" while the file is open, and die. */
 static void leave_orphan(struct fixture *fx)
@@ -347,7 +347,7 @@ static void a_half_done_truncate_waits_for_recovery(void **state)
 	assert_nothing(fx);
 }
 
-/* ---- what is safe ------------------------------------------------------------------------------ */
+/* ---- what is safe ---------------------------------------------------------------------------- */
 
 static void what_is_safe_is_mended_when_nothing_else_is_wrong(void **state)
 {
@@ -409,7 +409,7 @@ static void a_mounted_volume_is_checked_by_its_own_process(void **state)
 	unmount(fx);
 }
 
-/* ---- refusals ---------------------------------------------------------------------------------- */
+/* ---- refusals -------------------------------------------------------------------------------- */
 
 static int check_image(struct fixture *fx, const unsigned char *bytes, uint64_t len)
 {
@@ -468,7 +468,7 @@ static void a_volume_from_the_future_is_left_alone(void **state)
 	free(bytes);
 }
 
-/* ---- bad media, no room ------------------------------------------------------------------------ */
+/* ---- bad media, no room ---------------------------------------------------------------------- */
 
 static void a_directory_block_that_cannot_be_read_is_cut(void **state)
 {
@@ -538,7 +538,7 @@ static void a_lost_name_is_found_on_a_full_volume(void **state)
 		assert_true(fx->report.by_code[FSCK_NOT_MENDED]);
 }
 
-/* ---- lost and found ---------------------------------------------------------------------------- */
+/* ---- lost and found -------------------------------------------------------------------------- */
 
 static void a_lost_file_is_found_in_lost_found(void **state)
 {
@@ -598,7 +598,7 @@ static void a_shared_block_is_copied(void **state)
 	assert_memory_equal(image_block(bytes, a), image_block(bytes, b), BLOCK_BYTES);
 }
 
-/* ---- the rest ---------------------------------------------------------------------------------- */
+/* ---- the rest -------------------------------------------------------------------------------- */
 
 static void codes_have_names_of_their_own(void **state)
 {

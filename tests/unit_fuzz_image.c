@@ -3,7 +3,8 @@
  * unit_fuzz_image.c - the inputs that a fuzzer found worth keeping (tests/corpus/image), and random
  * ones, through the same function that tests/fuzz_image.c gives to libFuzzer.
  *
- * Run from the top of the source. UDAX_SEED repeats the random inputs; UDAX_FUZZ_INPUT=FILE tries one.
+ * Run from the top of the source. UDAX_SEED repeats the random inputs; UDAX_FUZZ_INPUT=FILE tries
+ * one; UDAX_FUZZ_SAVE=FILE keeps each random one before it is tried.
  */
 #include <setjmp.h>
 #include <stdarg.h>
