@@ -43,7 +43,7 @@ static void apply_modeopen(struct run *run, const uint64_t *a)
 	unsigned flags = a[1] ? MODE_WANT_UNCACHED : 0;
 	enum file_mode mode = MODE_NONE;
 	struct waiter waiter = { NULL };
-	uint64_t notified = run->notified;
+	uint64_t before = notified;
 	int err;
 
 	if (!inode)
@@ -53,9 +53,8 @@ static void apply_modeopen(struct run *run, const uint64_t *a)
 		mode_enter(inode);
 	else if (err)
 		wrong(run, "open: %s", strerror(-err));
-	if (run->notified != notified + (err == -EALREADY))
-		wrong(run, "open: the kernel was told %u times",
-		      (unsigned)(run->notified - notified));
+	if (notified != before + (err == -EALREADY))
+		wrong(run, "open: the kernel was told %u times", (unsigned)(notified - before));
 	if (!node->opens++)
 		node->mode = a[1] ? MODE_UNCACHED : MODE_CACHED;
 	if (mode != node->mode || mode_of(inode) != node->mode)

@@ -80,7 +80,6 @@ struct run {
 	char why[400]; /* it failed: what was found */
 
 	/* Over all operations. */
-	uint64_t notified; /* how often the kernel was told to drop something */
 	uint64_t done, refused, full, shorts, cuts,
 		pieces; /* operations of more than one transaction */
 };
@@ -96,6 +95,9 @@ struct op_kind {
 	/* Do it to both. What is wrong goes to wrong(). */
 	void (*apply)(struct run *run, const uint64_t *a);
 };
+
+/* How often calls of this thread told the kernel to drop something. */
+extern _Thread_local uint64_t notified;
 
 extern const struct op_kind name_ops[], file_ops[], cached_ops[],
 	volume_ops[]; /* ended by .name NULL */
