@@ -107,6 +107,8 @@ static void mark_seen(struct holder *holder, const struct admission *adm)
 			gate->seen = true;
 }
 
+static bool discard_is_tight(const struct holder *holder);
+static int discard_reserve(struct inode *inode, struct holder *holder);
 static void discard_end(struct holder *holder, const struct admission *adm);
 
 int gate_admit(struct inode *inode, struct admission *adm)
@@ -118,6 +120,15 @@ int gate_admit(struct inode *inode, struct admission *adm)
 	if (!holder)
 		return -ENOMEM;
 	sync_lock(&holder->lock, 0, HERE);
+	while (adm->kind == ADMIT_FILL && discard_is_tight(holder)) {
+		int err;
+
+		sync_unlock(&holder->lock, HERE);
+		err = discard_reserve(inode, holder);
+		if (err)
+			return err;
+		sync_lock(&holder->lock, 0, HERE);
+	}
 	verdict = judge(holder, adm);
 	if (verdict == ADMIT) {
 		if (!adm_known(holder, adm))
@@ -151,6 +162,15 @@ void gate_leave(struct inode *inode, struct admission *adm, int result)
 	struct admission **link = &holder->admissions;
 
 	sync_lock(&holder->lock, 0, HERE);
+	while (adm->kind == ADMIT_WRITE && discard_is_tight(holder)) {
+		int err;
+
+		sync_unlock(&holder->lock, HERE);
+		err = discard_reserve(inode, holder);
+		sync_lock(&holder->lock, 0, HERE);
+		if (err)
+			break; /* discard_cut() says what that costs */
+	}
 	while (*link != adm)
 		link = &(*link)->next;
 	*link = adm->next;
@@ -292,17 +312,22 @@ void gate_end(struct inode *inode, struct gate *gate, bool changed)
 
 /* ---- discards --------------------------------------------------------------------------------------------- */
 
-int gate_discard_prepare(struct inode *inode)
+/* Whoever ends a discard may split one; whoever adds one may split another, and needs its place. */
+#define DISCARD_ROOM 3
+
+static bool discard_is_tight(const struct holder *holder)
 {
-	struct holder *holder = holder_of(inode);
-	struct discard *discards = NULL, *old = NULL;
+	return holder->ndiscards && holder->ndiscards + DISCARD_ROOM > holder->discard_room;
+}
+
+static int discard_reserve(struct inode *inode, struct holder *holder)
+{
+	struct discard *discards, *old;
 	size_t room;
 
-	if (!holder)
-		return -ENOMEM;
 	sync_lock(&holder->lock, 0, HERE);
-	/* Ending a discard can split it, so there is always one place more. */
-	room = holder->ndiscards + 2 > holder->discard_room ? 2 * holder->ndiscards + 8 : 0;
+	room = holder->ndiscards + DISCARD_ROOM > holder->discard_room ? 2 * holder->ndiscards + 8
+								       : 0;
 	sync_unlock(&holder->lock, HERE);
 	if (!room)
 		return 0;
@@ -310,18 +335,24 @@ int gate_discard_prepare(struct inode *inode)
 	if (!discards)
 		return -ENOMEM;
 	sync_lock(&holder->lock, 0, HERE);
+	old = discards; /* somebody else was faster */
 	if (room > holder->discard_room) {
 		if (holder->ndiscards)
 			memcpy(discards, holder->discards, holder->ndiscards * sizeof(*discards));
 		old = holder->discards;
 		holder->discards = discards;
 		holder->discard_room = room;
-	} else {
-		old = discards;
 	}
 	sync_unlock(&holder->lock, HERE);
 	mem_free(inode->vol->mem, old);
 	return 0;
+}
+
+int gate_discard_prepare(struct inode *inode)
+{
+	struct holder *holder = holder_of(inode);
+
+	return holder ? discard_reserve(inode, holder) : -ENOMEM;
 }
 
 static void discard_del(struct holder *holder, size_t i)
@@ -340,8 +371,10 @@ static void discard_cut(struct holder *holder, uint64_t first, uint64_t end)
 		if (!overlap(d->first, d->end, first, end))
 			continue;
 		if (d->first < first && d->end > end) {
-			/* Without room for the second half it is given up: the page may come back, but
-			 * nothing new is lost. */
+			/*
+			 * Only without memory, when a write(2) leaves, is there no room for the second
+			 * half. Then it is given up: a punched page may come back, but nothing new is lost.
+			 */
 			if (holder->ndiscards < holder->discard_room)
 				holder->discards[holder->ndiscards++] =
 					(struct discard){ end, d->end };
@@ -371,8 +404,9 @@ void gate_discard(struct inode *inode, uint64_t first, uint64_t end)
 		return;
 	sync_lock(&holder->lock, 0, HERE);
 	discard_cut(holder, first, end);
-	if (holder->ndiscards >= MAX_DISCARDS || holder->ndiscards == holder->discard_room)
+	if (holder->ndiscards >= MAX_DISCARDS)
 		discard_del(holder, 0);
+	assert(holder->ndiscards < holder->discard_room);
 	holder->discards[holder->ndiscards++] = (struct discard){ first, end };
 	sync_unlock(&holder->lock, HERE);
 }
