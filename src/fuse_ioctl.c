@@ -58,6 +58,8 @@ static const struct op {
 	{ UDAX_IOC_TOKEN, OP_VERSION | OP_WRITABLE, IN_OUT(struct udax_ioc_token), ioctl_token },
 	{ UDAX_IOC_EXCHANGE, OP_VERSION | OP_WRITABLE | OP_WAITS, IN(struct udax_ioc_exchange),
 	  ioctl_exchange },
+	{ UDAX_IOC_RELOCATE, OP_VERSION | OP_WRITABLE | OP_WAITS, IN_OUT(struct udax_ioc_relocate),
+	  ioctl_relocate },
 	{ UDAX_IOC_GROW, OP_VERSION | OP_OWNER, IN_OUT(struct udax_ioc_grow), ioctl_grow },
 	{ UDAX_IOC_SHUTDOWN, OP_OWNER | OP_ALWAYS, 0, 0, ioctl_shutdown },
 	{ FS_IOC_GETFLAGS, 0, OUT(uint32_t), ioctl_getflags },

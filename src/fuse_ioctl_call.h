@@ -57,6 +57,7 @@ int ioctl_collapse(struct ioctl_call *call);
 int ioctl_insert(struct ioctl_call *call);
 int ioctl_token(struct ioctl_call *call);
 int ioctl_exchange(struct ioctl_call *call);
+int ioctl_relocate(struct ioctl_call *call);
 int ioctl_getflags(struct ioctl_call *call);
 int ioctl_setflags(struct ioctl_call *call);
 int ioctl_fsgetxattr(struct ioctl_call *call);

@@ -189,6 +189,23 @@ int ioctl_exchange(struct ioctl_call *call)
 	return 0;
 }
 
+int ioctl_relocate(struct ioctl_call *call)
+{
+	struct udax_ioc_relocate *arg = (void *)call->arg;
+	struct layout_ctx ctx = layout_ctx_of(call);
+	uint64_t moved;
+	int err;
+
+	if (arg->reserved)
+		return -EINVAL;
+	if (!call->may_wait)
+		return -EAGAIN;
+	err = layout_relocate(call->inode, arg->pos, arg->len, &ctx, &moved);
+	if (!err)
+		arg->moved_bytes = moved;
+	return err;
+}
+
 /* ---- flags ------------------------------------------------------------------------------------- */
 
 /* One thing under three names: in the dinode, for FS_IOC_*FLAGS, for FS_IOC_FS*XATTR. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
 /*
  * layout.h - operations that change what stands where in a file: truncate, punch, zero, collapse,
- * insert, exchange, preallocate.
+ * insert, exchange, relocate, preallocate.
  *
  * Each is wholly there or not at all, also after a crash: one that takes several transactions
  * writes what is left of it into the dinode with its first step, and recovery goes on from there.
@@ -32,6 +32,7 @@ enum layout_op {
 	LAYOUT_COLLAPSE,
 	LAYOUT_INSERT,
 	LAYOUT_EXCHANGE,
+	LAYOUT_RELOCATE,
 };
 
 /** Who asks. */
@@ -76,6 +77,15 @@ int layout_fallocate(struct inode *inode, int mode, uint64_t pos, uint64_t len,
  */
 int layout_exchange(struct inode *a, uint64_t a_pos, struct inode *b, uint64_t b_pos, uint64_t len,
 		    const struct layout_ctx *ctx);
+
+/**
+ * layout_relocate - see to it that each 2 MiB piece of the file that [@pos, @pos + @len) touches, and
+ * that is not a hole from end to end, can be mapped huge: it moves into an aligned run of its own
+ * where it does not stand in one. Uncached mode: -EBUSY. A piece that has moved stays moved when a
+ * later one fails; *@ret_moved: their bytes. -ENOSPC also when no whole run is free.
+ */
+int layout_relocate(struct inode *inode, uint64_t pos, uint64_t len, const struct layout_ctx *ctx,
+		    uint64_t *ret_moved);
 
 /** layout_resume - finish what the dinode says is pending. For recovery, and before a new change. */
 int layout_resume(struct inode *inode);

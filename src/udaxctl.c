@@ -16,7 +16,7 @@
 static const struct verb *const verbs[] = {
 	&verb_info,	&verb_df,     &verb_map,      &verb_stat,     &verb_lockstat,
 	&verb_holders,	&verb_grow,   &verb_check,    &verb_punch,    &verb_zero,
-	&verb_collapse, &verb_insert, &verb_exchange, &verb_shutdown,
+	&verb_collapse, &verb_insert, &verb_exchange, &verb_relocate, &verb_shutdown,
 };
 
 #define NVERBS (sizeof(verbs) / sizeof(verbs[0]))

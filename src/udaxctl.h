@@ -31,7 +31,8 @@ struct verb {
 
 extern const struct verb verb_info, verb_df, verb_map, verb_stat, verb_lockstat, verb_holders;
 extern const struct verb verb_grow, verb_shutdown, verb_check;
-extern const struct verb verb_collapse, verb_insert, verb_exchange, verb_punch, verb_zero;
+extern const struct verb verb_collapse, verb_insert, verb_exchange, verb_punch, verb_zero,
+	verb_relocate;
 
 /** What all verbs understand, and an option of their own to look at. */
 struct ctl_options {

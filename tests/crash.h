@@ -52,6 +52,8 @@ struct crash_case {
 	 */
 	int torn;
 	uint32_t lane_blocks; /* of the journal's lanes; small ones split an operation; 0: as usual */
+	uint64_t bytes;	      /* of the volume; 0: CRASH_VOLUME_BYTES */
+	int invisible;	      /* it changes only where things stand */
 };
 
 /**

@@ -389,8 +389,10 @@ static void compare_with_after(struct explorer *ex)
 	}
 	if (view_poisoned(&ex->after))
 		fail_msg("%s: afterwards, bytes of a free block can be read", ex->c->name);
-	if (view_equal(&ex->before, &ex->after) && !ex->c->torn)
+	if (view_equal(&ex->before, &ex->after) && !ex->c->torn && !ex->c->invisible)
 		fail_msg("%s: the operation changed nothing", ex->c->name);
+	if (!view_equal(&ex->before, &ex->after) && ex->c->invisible)
+		fail_msg("%s: the operation changed what is visible", ex->c->name);
 }
 
 static void explorer_free(struct explorer *ex)
@@ -416,14 +418,15 @@ void crash_explore(const struct crash_case *c)
 	struct explorer ex = { .c = c, .where = "before the operation" };
 	struct sync_options sync_options = { 0 };
 	struct format_options format = { .label = "crash", .lane_blocks = c->lane_blocks };
-	struct region *region = region_record_new(NULL, CRASH_VOLUME_BYTES, BLOCK_BYTES);
+	const uint64_t bytes = c->bytes ? c->bytes : CRASH_VOLUME_BYTES;
+	struct region *region = region_record_new(NULL, bytes, BLOCK_BYTES);
 	struct volume *vol;
 
 	ex.sync = sync_pthread_new(&sync_options);
-	ex.checked = region_record_new(NULL, CRASH_VOLUME_BYTES, BLOCK_BYTES);
-	ex.again = region_record_new(NULL, CRASH_VOLUME_BYTES, BLOCK_BYTES);
-	ex.image = malloc(CRASH_VOLUME_BYTES);
-	ex.again_image = malloc(CRASH_VOLUME_BYTES);
+	ex.checked = region_record_new(NULL, bytes, BLOCK_BYTES);
+	ex.again = region_record_new(NULL, bytes, BLOCK_BYTES);
+	ex.image = malloc(bytes);
+	ex.again_image = malloc(bytes);
 	assert_non_null(ex.sync);
 	assert_non_null(region);
 	assert_non_null(ex.checked);

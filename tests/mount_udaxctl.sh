@@ -17,7 +17,7 @@ json() { # json FILTER VERB [ARGUMENT...] - what the filter makes of the verb's 
 
 it_explains_itself() {
 	local verb
-	udaxctl --help | grep -q '^  exchange'
+	udaxctl --help | grep -q '^  exchange' && udaxctl --help | grep -q '^  relocate'
 	udaxctl --version | grep -q '^udaxctl [0-9]'
 	for verb in $(udaxctl --help | awk '/^  [a-z]+ / { print $1 }'); do
 		udaxctl "$verb" --help | grep -q "^Usage: udaxctl $verb "
@@ -283,6 +283,21 @@ punch_zero_collapse_insert_and_exchange() {
 	same $((12 * 4096)) "$(stat -c %s "$f")" size
 }
 check punch_zero_collapse_insert_and_exchange
+
+relocate_makes_a_file_huge() {
+	local f=$mnt/scattered i sum
+	head -c 5M /dev/urandom >"$f"
+	for i in 1 33 65 700; do udaxctl punch "$f" $((i * 4096)) 8K; done
+	sum=$(sha256sum <"$f")
+	same 6291456 "$(json .moved_bytes relocate "$f")" moved
+	same "$sum" "$(sha256sum <"$f")" contents
+	same 6291456 "$(json .huge_bytes map "$f")" 'bytes that can be mapped huge'
+	same 0 "$(json .moved_bytes relocate "$f" 1M 3M)" 'moved again'
+	exec 5<"$f"
+	fails_with 'O_DIRECT' udaxctl relocate "$f"
+	exec 5<&-
+}
+check relocate_makes_a_file_huge
 
 impossible_changes_are_refused() {
 	local f=$mnt/refused

@@ -13,11 +13,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "extent.h"
 #include "file.h"
 #include "inode.h"
 #include "journal.h"
 #include "layout.h"
 #include "mem.h"
+#include "region.h"
 #include "volume.h"
 
 #define KIB UINT64_C(1024)
@@ -241,6 +243,82 @@ static void a_file_copied_behind_its_own_end_is_copied_once(void **state)
 	bed_delete(bed);
 }
 
+/* ---- relocate -------------------------------------------------------------------------------- */
+
+static uint64_t relocate(struct inode *inode, int should)
+{
+	uint64_t moved;
+
+	assert_int_equal(layout_relocate(inode, 0, UINT64_MAX, &waits, &moved), should);
+	return moved;
+}
+
+static struct extent extent_at(struct inode *inode, uint64_t lblk)
+{
+	struct extent ext;
+
+	ilock(inode, SYNC_SHARED, HERE);
+	assert_int_equal(extent_lookup(NULL, inode, FORK_DATA, lblk, &ext), 0);
+	iunlock(inode, SYNC_SHARED, HERE);
+	return ext;
+}
+
+/* Every other block of a whole piece: as many extents as a piece can have. */
+static void a_piece_of_256_extents_is_moved_in_one_transaction(void **state)
+{
+	struct bed *bed = bed_new(16 * MIB, true);
+	uint64_t left;
+
+	(void)state;
+	for (unsigned i = 0; i < HUGE_BLOCKS; i += 2)
+		assert_int_equal(put(bed->inode, i * 4096, (char)('a' + i % 26), 4096), 4096);
+	left = bed_free(bed);
+	assert_int_equal(relocate(bed->inode, 0), 2 * MIB);
+	/* The holes take space; nodes of the tree, which has one extent now, give some back. */
+	assert_in_range(bed_free(bed), left - HUGE_BLOCKS / 2, left - HUGE_BLOCKS / 2 + 3);
+	assert_int_equal(extent_at(bed->inode, 0).count, HUGE_BLOCKS);
+	assert_int_equal(extent_at(bed->inode, 0).pblk % HUGE_BLOCKS, 0);
+	for (unsigned i = 0; i + 1 < HUGE_BLOCKS; i++)
+		expect(bed->inode, i * 4096, i % 2 ? 0 : (char)('a' + i % 26), 4096);
+	assert_int_equal(relocate(bed->inode, 0), 0);
+	bed_delete(bed);
+}
+
+/* Whoever maps the piece sees all of it. */
+static void what_lies_behind_eof_is_zero_after_a_relocation(void **state)
+{
+	struct bed *bed = bed_new(16 * MIB, true);
+
+	(void)state;
+	assert_int_equal(put(bed->inode, 0, 'a', 8192), 8192);
+	assert_int_equal(layout_truncate(bed->inode, 5000, &waits), 0);
+	assert_int_equal(relocate(bed->inode, 0), 2 * MIB);
+	for (const char *c = region_ptr(bed->region, extent_at(bed->inode, 0).pblk << BLOCK_SHIFT,
+					2 * MIB),
+			*end = c + 2 * MIB, *at = c + 5000;
+	     at < end; at++)
+		assert_int_equal(*at, 0);
+	expect(bed->inode, 0, 'a', 5000);
+	bed_delete(bed);
+}
+
+/* Free blocks enough, but no whole run: nothing changes, and nothing is lost. */
+static void a_relocation_without_a_whole_run_is_refused(void **state)
+{
+	struct bed *bed = bed_new(4 * MIB, true);
+	uint64_t left;
+
+	(void)state;
+	assert_int_equal(put(bed->inode, 4096, 'b', 4096), 4096);
+	while (put(bed->inode, bed_free(bed) * 8192, 'c', 4096) == 4096 && bed_free(bed) > 400)
+		;
+	left = bed_free(bed);
+	relocate(bed->inode, -ENOSPC);
+	assert_int_equal(bed_free(bed), left);
+	expect(bed->inode, 4096, 'b', 4096);
+	bed_delete(bed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -252,6 +330,9 @@ int main(void)
 		cmocka_unit_test(zero_range_behind_eof_zeroes_the_tail_too),
 		cmocka_unit_test(a_write_that_finds_no_room_says_what_it_has_written),
 		cmocka_unit_test(a_file_copied_behind_its_own_end_is_copied_once),
+		cmocka_unit_test(a_piece_of_256_extents_is_moved_in_one_transaction),
+		cmocka_unit_test(what_lies_behind_eof_is_zero_after_a_relocation),
+		cmocka_unit_test(a_relocation_without_a_whole_run_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

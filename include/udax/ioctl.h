@@ -267,6 +267,26 @@ struct udax_ioc_exchange {
  */
 #define UDAX_IOC_EXCHANGE _IOW(UDAX_IOC_MAGIC, 11, struct udax_ioc_exchange)
 
+/* ---- moving --------------------------------------------------------------------------------------- */
+
+struct udax_ioc_relocate {
+	__u32 version;
+	__u32 reserved;
+	__u64 pos, len;	   /* in; any bytes */
+	__u64 moved_bytes; /* out: of the pieces that were moved */
+};
+
+/**
+ * Give each 2 MiB piece of the file that the range touches an aligned run of blocks of its own, so
+ * that it can be mapped huge. Pieces that have one, and holes of 2 MiB, stay as they are; smaller
+ * holes in a piece that moves become zeroes with blocks. What the file reads as does not change.
+ * Each piece moves wholly or not at all, also in a crash.
+ *
+ * ENOSPC: no free 2 MiB run is left, although there may be free blocks. Otherwise as
+ * UDAX_IOC_COLLAPSE, except that immutable files can be moved.
+ */
+#define UDAX_IOC_RELOCATE _IOWR(UDAX_IOC_MAGIC, 13, struct udax_ioc_relocate)
+
 /* ---- the volume -------------------------------------------------------------------------------- */
 
 struct udax_ioc_grow {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
 /*
- * layout.c - udaxctl punch, zero, collapse, insert and exchange: changes of what stands
+ * layout.c - udaxctl punch, zero, collapse, insert, exchange and relocate: changes of what stands
  * where in a file.
  *
  * The first two are fallocate(2) and work in both modes of a file. The others the kernel does not
@@ -251,4 +251,72 @@ const struct verb verb_exchange = {
 		"POS, POS2 and LEN are multiples of 4096, and the ranges lie inside the files; LEN\n"
 		"may be another number where both files end with the range.\n" NEEDS_UNCACHED,
 	.run = run_exchange,
+};
+
+/* ---- relocate ------------------------------------------------------------------------------------- */
+
+static int relocate_refused(const struct verb *verb, const char *path, int error)
+{
+	if (error != ENOSPC)
+		return refused(verb, path, error);
+	return cli_error(
+		"%s: no free run of 2 MiB is left for the next piece; what was moved before "
+		"stays moved ('udaxctl df' shows how much is free in such runs)",
+		path);
+}
+
+static int report_relocate(const char *path, const struct udax_ioc_relocate *args, bool json)
+{
+	json_t *out;
+
+	if (!json) {
+		printf("%s: %llu pieces of 2 MiB moved\n", path,
+		       (unsigned long long)(args->moved_bytes >> 21));
+		return CTL_OK;
+	}
+	out = cli_json();
+	cli_set_string(out, "operation", "relocate");
+	cli_set_string(out, "path", path);
+	cli_set_uint(out, "moved_bytes", args->moved_bytes);
+	return cli_print_json(out);
+}
+
+static int run_relocate(const struct verb *verb, int argc, char **argv)
+{
+	struct ctl_options options = { 0 };
+	struct udax_ioc_relocate args = { .version = UDAX_IOC_VERSION };
+	int fd, status = ctl_parse(verb, argc, argv, &options, 1, 3);
+	uint64_t pos = 0, len = INT64_MAX;
+	const char *path;
+
+	if (status == CTL_OK && argc - optind > 1)
+		status = parse_bytes("POS", argv[optind + 1], &pos);
+	if (status == CTL_OK && argc - optind > 2)
+		status = parse_bytes("LEN", argv[optind + 2], &len);
+	if (status != CTL_OK)
+		return status;
+	path = argv[optind];
+	args.pos = pos;
+	args.len = len;
+	status = file_open(path, O_RDWR | O_DIRECT, &fd);
+	if (status != CTL_OK)
+		return status;
+	if (ioctl(fd, UDAX_IOC_RELOCATE, &args))
+		status = relocate_refused(verb, path, errno);
+	close(fd);
+	return status == CTL_OK ? report_relocate(path, &args, options.json) : status;
+}
+
+const struct verb verb_relocate = {
+	.name = "relocate",
+	.args = "FILE [POS [LEN]]",
+	.summary = "Move a file into whole 2 MiB runs, so that it can be mapped huge",
+	.details =
+		"Each piece of 2 MiB that the range touches (default: the whole file) gets an\n"
+		"aligned run of blocks of its own, unless it has one or is a hole; smaller\n"
+		"holes, and what lies between the end of the file and that of its last piece,\n"
+		"become zeroes that take space. 'udaxctl map' shows the result.\n"
+		"The file must not be open anywhere without O_DIRECT. Each piece is moved wholly\n"
+		"or not at all, also after a crash.\n",
+	.run = run_relocate,
 };
