@@ -349,6 +349,12 @@ static int64_t write_range(struct inode *inode, uint64_t pos, const unsigned cha
 {
 	size_t done = 0;
 
+	/*
+	 * What is written now could land in blocks that the rest of that change frees. Looked at here,
+	 * where changes are kept out by whatever lock or admission the caller has.
+	 */
+	if (atomic_load(&inode->half_changed))
+		return -EIO;
 	while (done < len) {
 		int64_t n = overwrite(inode, pos + done, buf + done, len - done, flags);
 
@@ -423,9 +429,6 @@ int64_t file_write(struct inode *inode, uint64_t pos, const void *buf, size_t le
 
 	if (result || !len)
 		return result;
-	/* What is written now could land in blocks that the rest of that change frees. */
-	if (atomic_load(&inode->half_changed))
-		return -EIO;
 	if (flags & IO_WRITEBACK)
 		return write_back(inode, pos, buf, len, flags);
 	if (flags & IO_CACHED)

@@ -147,6 +147,8 @@ static int inode_load(struct inode *inode)
 		return err;
 	inode->generation = from_le32(di->generation);
 	inode->type = (mode_t)from_le32(di->mode) & S_IFMT;
+	/* A change may have failed half-way, and the inode been forgotten since. */
+	atomic_store(&inode->half_changed, di->pending.kind != 0);
 	return 0;
 }
 

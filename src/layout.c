@@ -344,7 +344,10 @@ static int allocate(struct inode *inode, bool keep_size, uint64_t pos, uint64_t 
 	int err;
 
 	sync_rw_lock(&inode->iolock, SYNC_EXCL, 0, HERE);
-	err = preallocate(inode, pos, pos + len, &begin);
+	/* Blocks put into the way of a change that is to be finished; that needs more than this lock. */
+	err = atomic_load(&inode->half_changed) ? -EIO : 0;
+	if (!err)
+		err = preallocate(inode, pos, pos + len, &begin);
 	sync_rw_unlock(&inode->iolock, SYNC_EXCL, HERE);
 	return err;
 }

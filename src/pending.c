@@ -311,6 +311,27 @@ static int run_once(const struct run *run, bool first, bool *done)
 	return err;
 }
 
+/*
+ * Of an exchange both files are half changed, but only one dinode says so. So both stay in memory
+ * until it is finished, which the next mount does at the latest.
+ */
+static void set_half_changed(const struct run *run, bool half)
+{
+	bool was;
+
+	atomic_store(&run->inode->half_changed, half);
+	if (!run->other)
+		return;
+	was = atomic_exchange(&run->other->half_changed, half);
+	if (half && !was) {
+		inode_ref(run->inode);
+		inode_ref(run->other);
+	} else if (was && !half) {
+		inode_put(run->inode);
+		inode_put(run->other);
+	}
+}
+
 static int run_all(const struct run *run)
 {
 	bool done = false;
@@ -318,8 +339,8 @@ static int run_all(const struct run *run)
 
 	for (bool first = run->op != NULL; !err && !done; first = false) {
 		err = run_once(run, first, &done);
-		if (!first || !err)
-			atomic_store(&run->inode->half_changed, err != 0);
+		if (!first)
+			set_half_changed(run, err != 0);
 	}
 	return err;
 }
@@ -342,8 +363,8 @@ int pending_resume(struct inode *inode)
 	partner = from_le64(inode_peek(NULL, inode)->pending.partner_ino);
 	generation = from_le32(inode_peek(NULL, inode)->pending.flags);
 	iunlock(inode, SYNC_SHARED, HERE);
-	if (kind == PENDING_NONE)
-		return 0;
+	if (kind == PENDING_NONE) /* half of an exchange is finished by its other half */
+		return atomic_load(&inode->half_changed) ? -EIO : 0;
 	if (kind == PENDING_EXCHANGE)
 		err = inode_get(inode->vol, partner, &run.other);
 	/* The number may have a new owner by now, if the exchange failed while its partner lived. */

@@ -33,12 +33,16 @@ typedef int (*pending_begin_fn)(struct tx *tx, struct inode *inode, struct dinod
  * pending_run - do @op on @inode (and @other, its partner, or NULL).
  *
  * The caller keeps I/O, faults and fills of the ranges out (layout.c), and holds no ilock. Errors
- * before the first commit leave everything as it was. -ENOSPC, -EIO, -EROFS, -ENOMEM.
+ * before the first commit leave everything as it was. After a later one the inode, and @other, are
+ * half_changed until a pending_resume() succeeds. -ENOSPC, -EIO, -EROFS, -ENOMEM.
  */
 int pending_run(struct inode *inode, struct inode *other, const struct pending *op,
 		pending_begin_fn begin, void *arg);
 
-/** pending_resume - finish what @inode's dinode says, if anything. Same conditions. */
+/**
+ * pending_resume - finish what @inode's dinode says, if anything. Same conditions. -EIO, too, when an
+ * exchange that stopped half-way has to be finished from the other file first.
+ */
 int pending_resume(struct inode *inode);
 
 #endif
