@@ -231,7 +231,7 @@ int icache_insert(struct volume *vol, uint64_t ino, uint32_t generation, mode_t 
 		  struct inode **ret_inode)
 {
 	struct shard *shard = shard_of(vol, ino);
-	struct inode *inode = inode_handle_new(vol, ino);
+	struct inode *inode = inode_handle_new(vol, ino), *old;
 
 	if (!inode)
 		return -ENOMEM;
@@ -240,10 +240,15 @@ int icache_insert(struct volume *vol, uint64_t ino, uint32_t generation, mode_t 
 	inode->off = off;
 	sync_lock(&shard->lock, 0, HERE);
 	/* A former owner of the number that is still being dropped, or a stale handle's look-up. */
-	while (shard_find(shard, ino))
+	while ((old = shard_find(shard, ino)) && old->loading)
 		sync_wait(&shard->loaded, &shard->lock, HERE);
-	shard_add(shard, inode);
+	if (!old)
+		shard_add(shard, inode);
 	sync_unlock(&shard->lock, HERE);
+	if (old) { /* somebody has it open, and the medium has forgotten it */
+		inode_handle_delete(inode);
+		return volume_damaged(vol, off, "an inode in use that is marked free");
+	}
 	*ret_inode = inode;
 	return 0;
 }

@@ -268,6 +268,16 @@ static int open_new_inodes(struct volume *vol, uint64_t old, uint64_t now)
 	return err;
 }
 
+/* Behind a damaged map there is no inode that could be taken, however far the file grows. */
+static int check_last_map(struct volume *vol)
+{
+	struct map *map = chunk_map(vol, atomic_load(&table(vol)->nchunks) - 1);
+
+	if (map->busy)
+		return 0;
+	return volume_damaged(vol, map->blk << BLOCK_SHIFT, "map of used inodes");
+}
+
 static int itable_grow(struct volume *vol)
 {
 	bool tiny = atomic_load(&vol->nblocks) < 4096;
@@ -287,7 +297,9 @@ static int itable_grow(struct volume *vol)
 		iunlock(file, SYNC_EXCL, HERE);
 		return 0;
 	}
-	err = append_blocks(vol, tx, tiny ? GROW_BLOCKS_TINY : GROW_BLOCKS, &got);
+	err = check_last_map(vol);
+	if (!err)
+		err = append_blocks(vol, tx, tiny ? GROW_BLOCKS_TINY : GROW_BLOCKS, &got);
 	err = tx_end(tx, err);
 	if (!err)
 		err = open_new_inodes(vol, old, old + got);
@@ -303,8 +315,8 @@ int inode_prepare(struct volume *vol)
 	if (atomic_load_explicit(&table(vol)->nfree, memory_order_relaxed) >= enough)
 		return 0;
 	err = itable_grow(vol);
-	/* No room for more is no error while there are some left. */
-	if (err == -ENOSPC && atomic_load(&table(vol)->nfree) > 0)
+	/* No room for more, or a damaged map at the end, is no error while there are some left. */
+	if ((err == -ENOSPC || err == -EIO) && atomic_load(&table(vol)->nfree) > 0)
 		return 0;
 	return err;
 }
@@ -328,9 +340,9 @@ static uint32_t take_in_chunk(struct volume *vol, uint64_t chunk, uint64_t *ret_
 	return n;
 }
 
-static int take_number(struct tx *tx, uint64_t *ret_ino)
+/* In memory: whoever takes the number either logs the bit or gives it back. */
+static int take_number(struct volume *vol, uint64_t *ret_ino)
 {
-	struct volume *vol = tx_volume(tx);
 	uint32_t nchunks = atomic_load(&table(vol)->nchunks);
 	uint32_t start = atomic_load_explicit(&table(vol)->rotor, memory_order_relaxed);
 
@@ -340,10 +352,18 @@ static int take_number(struct tx *tx, uint64_t *ret_ino)
 		if (!take_in_chunk(vol, chunk, ret_ino))
 			continue;
 		atomic_store_explicit(&table(vol)->rotor, chunk, memory_order_relaxed);
-		return tx_bits(tx, chunk_map(vol, chunk), PLANE_USED, true,
-			       (uint32_t)(*ret_ino % MAP_BITS), 1, false);
+		return 0;
 	}
 	return -ENOSPC;
+}
+
+/* The map says that @ino is free, and its dinode is that of a file. */
+static bool is_in_use(struct volume *vol, uint64_t off, uint64_t ino)
+{
+	if (dinode_check(region_ptr(vol->region, off, DINODE_BYTES), ino))
+		return false;
+	volume_damaged(vol, off, "an inode in use that is marked free");
+	return true;
 }
 
 /* A dinode that was never used, or is damaged, has no generation to go on from. */
@@ -362,10 +382,17 @@ int itable_take(struct tx *tx, mode_t mode, struct inode **ret_inode, uint32_t *
 {
 	struct volume *vol = tx_volume(tx);
 	uint64_t ino, off;
-	int err = take_number(tx, &ino);
+	int err;
 
+	/* One that is in use stays taken in memory: nobody is to meet it again before fsck. */
+	do {
+		err = take_number(vol, &ino);
+		if (!err)
+			err = itable_off(vol, ino, &off);
+	} while (!err && is_in_use(vol, off, ino));
 	if (!err)
-		err = itable_off(vol, ino, &off);
+		err = tx_bits(tx, chunk_map(vol, ino / MAP_BITS), PLANE_USED, true,
+			      (uint32_t)(ino % MAP_BITS), 1, false);
 	if (err)
 		return err;
 	*ret_generation = next_generation(vol, off, ino);
