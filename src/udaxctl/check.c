@@ -154,6 +154,10 @@ static void check_fusermount(struct findings *f)
 		      "%s is not set-user-ID root; only root can mount", path);
 	else
 		found(f, "fusermount3", LEVEL_OK, NULL, "%s is set-user-ID root", path);
+	/* It keeps no list there any more, but gives up without. */
+	if (geteuid() && access("/etc/mtab", R_OK))
+		found(f, "mtab", LEVEL_WARN, "as root: ln -s /proc/self/mounts /etc/mtab",
+		      "there is no /etc/mtab, without which fusermount3 unmounts nothing");
 }
 
 static bool fuse_conf_has(const char *word)
