@@ -6,6 +6,7 @@
 #include "fuse_ops.h"
 
 #include <errno.h>
+#include <linux/fs.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 
@@ -204,7 +205,9 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
 	       const char *new_name, unsigned flags)
 {
+	struct cred cred = request_cred(req);
 	struct inode *dir, *new_dir;
+	size_t len = strlen(name), new_len = strlen(new_name);
 	int err = request_inode(req, parent, &dir);
 
 	if (err) {
@@ -213,8 +216,10 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 	}
 	err = request_inode(req, new_parent, &new_dir);
 	if (!err) {
-		err = ns_rename(dir, name, strlen(name), new_dir, new_name, strlen(new_name),
-				flags);
+		err = flags & RENAME_WHITEOUT
+			      ? ns_rename_whiteout(dir, name, len, new_dir, new_name, new_len,
+						   flags, &cred)
+			      : ns_rename(dir, name, len, new_dir, new_name, new_len, flags);
 		inode_put(new_dir);
 	}
 	inode_put(dir);

@@ -254,7 +254,7 @@ int inode_create(struct tx *tx, struct inode *parent, mode_t mode, const struct 
 
 	if (err)
 		return err;
-	ilock_nested(inode, SYNC_EXCL, ILOCK_MANY - 1, HERE);
+	ilock_nested(inode, SYNC_EXCL, ILOCK_MANY, HERE);
 	err = inode_modify(tx, inode, &di);
 	if (err) {
 		inode_discard(inode);

@@ -118,7 +118,7 @@ int inode_prepare(struct volume *vol);
  * in the same transaction, or marks it pending by inode_set_pending().
  *
  * @parent gives the group under set-group-ID directories; may be NULL. Returned with a reference
- * and its ilock held exclusively with subclass 3 (nobody else can know it); if @tx is aborted the
+ * and its ilock held exclusively with subclass 4 (nobody else can know it); if @tx is aborted the
  * caller calls inode_discard(). -ENOSPC, -EIO, -ENOMEM, -EFBIG.
  */
 int inode_create(struct tx *tx, struct inode *parent, mode_t mode, const struct cred *cred,

@@ -600,10 +600,13 @@ struct renaming {
 	const char *old_name, *new_name;
 	size_t old_len, new_len;
 	unsigned flags;
+	const struct cred *cred; /* with RENAME_WHITEOUT: whose the whiteout is */
 
 	/* What was found. */
 	struct inode *src, *dst; /* dst NULL: the new name is free */
 	struct dir_entry src_entry, dst_entry;
+
+	struct inode *whiteout; /* what was made: takes the old name */
 };
 
 static bool is_dir(const struct inode *inode)
@@ -695,6 +698,16 @@ static int rename_allowed(struct tx *tx, const struct renaming *r)
 	return is_dir(r->dst) && !dir_is_empty(tx, r->dst) ? -ENOTEMPTY : 0;
 }
 
+/* The old name goes, or gets what comes in exchange, or the whiteout. */
+static int rename_old_name(struct tx *tx, const struct renaming *r)
+{
+	const struct inode *next = r->flags & RENAME_EXCHANGE ? r->dst : r->whiteout;
+
+	if (!next)
+		return dir_remove(tx, r->old_dir, &r->src_entry);
+	return dir_change(tx, r->old_dir, &r->src_entry, next->ino, DTYPE(next->type));
+}
+
 static int rename_names(struct tx *tx, const struct renaming *r)
 {
 	uint8_t type = DTYPE(r->src->type);
@@ -702,13 +715,10 @@ static int rename_names(struct tx *tx, const struct renaming *r)
 
 	if (r->dst) {
 		err = dir_change(tx, r->new_dir, &r->dst_entry, r->src->ino, type);
-		if (!err && (r->flags & RENAME_EXCHANGE))
-			return dir_change(tx, r->old_dir, &r->src_entry, r->dst->ino,
-					  DTYPE(r->dst->type));
-		return err ? err : dir_remove(tx, r->old_dir, &r->src_entry);
+		return err ? err : rename_old_name(tx, r);
 	}
 	/* Taken out first, so that its place can be had again. */
-	err = dir_remove(tx, r->old_dir, &r->src_entry);
+	err = rename_old_name(tx, r);
 	return err ? err : dir_add(tx, r->new_dir, r->new_name, r->new_len, r->src->ino, type);
 }
 
@@ -750,7 +760,18 @@ static int rename_inodes(struct tx *tx, const struct renaming *r)
 	return err;
 }
 
-static int rename_in(struct tx *tx, const struct renaming *r)
+/*
+ * A whiteout says "this name is gone" to a union of directories (overlayfs): a device 0:0, which
+ * nobody may open, so neither its mode nor an ACL says anything.
+ */
+static int make_whiteout(struct tx *tx, struct renaming *r)
+{
+	int err = inode_create(tx, r->old_dir, S_IFCHR, r->cred, 0, 0, &r->whiteout);
+
+	return err ? err : inode_set_nlink(tx, r->whiteout, 1);
+}
+
+static int rename_in(struct tx *tx, struct renaming *r)
 {
 	int err = rename_names_hold(tx, r);
 
@@ -759,6 +780,8 @@ static int rename_in(struct tx *tx, const struct renaming *r)
 	if (r->src == r->dst)
 		return 0; /* two names of one inode: both stay */
 	err = rename_allowed(tx, r);
+	if (!err && (r->flags & RENAME_WHITEOUT))
+		err = make_whiteout(tx, r);
 	if (!err)
 		err = rename_names(tx, r);
 	if (!err)
@@ -768,7 +791,18 @@ static int rename_in(struct tx *tx, const struct renaming *r)
 	return err;
 }
 
-static int rename_locked(const struct renaming *r)
+/* After the transaction, with the result @err: it is known to others now, or never was. */
+static void release_whiteout(struct inode *whiteout, int err)
+{
+	if (err) {
+		inode_discard(whiteout);
+		return;
+	}
+	iunlock(whiteout, SYNC_EXCL, HERE);
+	inode_put(whiteout);
+}
+
+static int rename_locked(struct renaming *r)
 {
 	struct inode *set[ILOCK_MANY] = { r->old_dir, r->new_dir, r->src, r->dst };
 	struct tx *tx;
@@ -776,8 +810,11 @@ static int rename_locked(const struct renaming *r)
 
 	if (err)
 		return err;
+	r->whiteout = NULL;
 	ilock_many(set, HERE);
 	err = tx_end(tx, rename_in(tx, r));
+	if (r->whiteout)
+		release_whiteout(r->whiteout, err);
 	iunlock_many(set, HERE);
 	return err;
 }
@@ -796,7 +833,7 @@ static int rename_check_found(const struct renaming *r)
 	return 0; /* without exchange it is not empty, and stays for that reason */
 }
 
-static int rename_found(const struct renaming *r)
+static int rename_found(struct renaming *r)
 {
 	struct sync_mutex *mutex = &r->old_dir->vol->rename;
 	int err = rename_check_found(r);
@@ -827,6 +864,27 @@ static int rename_once(struct renaming *r)
 	return err;
 }
 
+/* Names, locks and all: until the names hold still. */
+static int rename_checked(struct renaming *r)
+{
+	bool whiteout = r->flags & RENAME_WHITEOUT;
+	unsigned tries = 3;
+	int err = name_check(r->old_dir, r->old_name, r->old_len);
+
+	if (!err)
+		err = name_check(r->new_dir, r->new_name, r->new_len);
+	if (!err)
+		err = volume_usable(r->old_dir->vol, true);
+	if (err)
+		return err;
+	do {
+		err = whiteout ? inode_prepare(r->old_dir->vol) : 0;
+		if (!err)
+			err = rename_once(r);
+	} while (err == -EAGAIN || (err == -ENOSPC && whiteout && --tries)); /* as make() */
+	return err;
+}
+
 int ns_rename(struct inode *old_dir, const char *old_name, size_t old_len, struct inode *new_dir,
 	      const char *new_name, size_t new_len, unsigned flags)
 {
@@ -837,18 +895,26 @@ int ns_rename(struct inode *old_dir, const char *old_name, size_t old_len, struc
 			      .new_name = new_name,
 			      .new_len = new_len,
 			      .flags = flags };
-	int err = name_check(old_dir, old_name, old_len);
 
-	if (!err)
-		err = name_check(new_dir, new_name, new_len);
-	if (!err && flags && flags != RENAME_NOREPLACE && flags != RENAME_EXCHANGE)
-		err = -EINVAL;
-	if (!err)
-		err = volume_usable(old_dir->vol, true);
-	if (err)
-		return err;
-	do {
-		err = rename_once(&r);
-	} while (err == -EAGAIN);
-	return err;
+	if (flags && flags != RENAME_NOREPLACE && flags != RENAME_EXCHANGE)
+		return -EINVAL;
+	return rename_checked(&r);
+}
+
+int ns_rename_whiteout(struct inode *old_dir, const char *old_name, size_t old_len,
+		       struct inode *new_dir, const char *new_name, size_t new_len, unsigned flags,
+		       const struct cred *cred)
+{
+	struct renaming r = { .old_dir = old_dir,
+			      .new_dir = new_dir,
+			      .old_name = old_name,
+			      .old_len = old_len,
+			      .new_name = new_name,
+			      .new_len = new_len,
+			      .flags = flags,
+			      .cred = cred };
+
+	if (flags != RENAME_WHITEOUT && flags != (RENAME_WHITEOUT | RENAME_NOREPLACE))
+		return -EINVAL;
+	return rename_checked(&r);
 }

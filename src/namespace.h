@@ -61,4 +61,13 @@ int ns_rmdir(struct inode *dir, const char *name, size_t len);
 int ns_rename(struct inode *old_dir, const char *old_name, size_t old_len, struct inode *new_dir,
 	      const char *new_name, size_t new_len, unsigned flags);
 
+/**
+ * ns_rename_whiteout - as ns_rename(), and in the same step the old name gets a whiteout: a character
+ * device 0:0 of mode 0 that belongs to @cred. What overlayfs wants of its upper layer. @flags:
+ * RENAME_WHITEOUT, alone or with RENAME_NOREPLACE; else -EINVAL.
+ */
+int ns_rename_whiteout(struct inode *old_dir, const char *old_name, size_t old_len,
+		       struct inode *new_dir, const char *new_name, size_t new_len, unsigned flags,
+		       const struct cred *cred);
+
 #endif

@@ -269,6 +269,17 @@ static void op_rename_dir_over(struct volume *vol)
 	rename_paths(vol, "dir/sub", "empty", 0);
 }
 
+static void op_rename_whiteout(struct volume *vol)
+{
+	static const struct cred owner = { .uid = 1000, .gid = 1000 };
+	struct inode *root;
+
+	assert_int_equal(inode_get(vol, ROOT_INO, &root), 0);
+	assert_int_equal(
+		ns_rename_whiteout(root, "file", 4, root, "other", 5, RENAME_WHITEOUT, &owner), 0);
+	inode_put(root);
+}
+
 static void op_rename_exchange(struct volume *vol)
 {
 	rename_paths(vol, "file", "dir/sub", RENAME_EXCHANGE);
@@ -530,6 +541,7 @@ static const struct crash_case cases[] = {
 	{ CASE("rename_of_a_directory_is_atomic", some_tree, op_rename_dir) },
 	{ CASE("rename_over_a_directory_is_atomic", some_tree, op_rename_dir_over) },
 	{ CASE("rename_exchange_is_atomic", some_tree, op_rename_exchange) },
+	{ CASE("rename_with_a_whiteout_is_atomic", some_tree, op_rename_whiteout) },
 	{ CASE("setattr_is_atomic", one_file, op_setattr) },
 	{ CASE("first_xattr_is_atomic", one_file, op_xattr_new) },
 	{ CASE("xattr_replaced_is_atomic", with_xattrs, op_xattr_replace) },

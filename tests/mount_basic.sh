@@ -54,6 +54,19 @@ rename_replaces_or_refuses() {
 	fails_with "Not a directory" mv -T empty c 2>&1 || fails_with "non-directory" mv -T empty c
 }
 
+# What overlayfs wants of its upper layer: the old name is taken by a device 0:0.
+a_rename_can_leave_a_whiteout() {
+	mkdir "$mnt/white" "$mnt/white/d" && cd "$mnt/white"
+	echo a >a && echo b >b
+	tool_file a whiteout b
+	same a "$(cat b)"
+	same "character special file 0 0 0 1" "$(stat -c '%F %t %T %a %h' a)"
+	same "$(id -u)" "$(stat -c %u a)"
+	tool_file -r d whiteout e
+	same "character special file directory" "$(stat -c %F d e | paste -sd' ')"
+	cd .. && rm -r white
+}
+
 names_have_255_bytes() {
 	local name
 	name=$(printf '%0255d' 0)
@@ -277,6 +290,7 @@ asynchronous_direct_writes_are_seen_through_the_cache() {
 }
 
 for test in a_file_keeps_what_was_written names_come_and_go rename_replaces_or_refuses \
+	a_rename_can_leave_a_whiteout \
 	names_have_255_bytes a_directory_with_thousands_of_names_is_listed_while_it_changes \
 	an_unlinked_file_lives_while_it_is_open a_file_without_a_name_can_get_one \
 	holes_read_as_zeroes truncate_forgets_what_it_cut_off punch_and_zero_leave_zeroes \

@@ -17,6 +17,7 @@ names_and_attributes() {
 	mv a/f2 a/f3 && mv a/b c/moved && mv c/moved a/b && rm -rf a/f1*
 	mv --exchange a/f5 a/f6 2>/dev/null || mv a/f5 a/f6
 	mkdir c/over a/from && mv -T a/from c/over
+	mkdir c/over2 a/from2 && tool_file -r a/from2 whiteout c/over2
 	setfattr -n user.x -v value a/f7 && chmod 600 a/f7 && touch -d 2020-01-01 a/f7
 	setfacl -d -m u::rwx,g::rx,o::rx,u:0:rwx c && mkdir c/inherits && : >c/inherits/file
 	rm -rf c/inherits

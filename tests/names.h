@@ -208,6 +208,13 @@ static inline int mv(struct inode *from, const char *old, struct inode *to, cons
 	return ns_rename(from, old, strlen(old), to, new, strlen(new), flags);
 }
 
+static inline int mv_whiteout(struct inode *from, const char *old, struct inode *to,
+			      const char *new, unsigned flags)
+{
+	return ns_rename_whiteout(from, old, strlen(old), to, new, strlen(new),
+				  RENAME_WHITEOUT | flags, &nobody_special);
+}
+
 static inline struct attr attr_of(struct inode *inode)
 {
 	struct attr attr;

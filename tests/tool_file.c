@@ -23,6 +23,7 @@
  *	copy FILE POS TO LEN	copy_file_range(2) from FILE, prints how much
  *	size | blocks | mode | links | nsec	from fstat(2)
  *	link PATH		give the file a name (O_TMPFILE)
+ *	whiteout PATH		rename it, RENAME_WHITEOUT
  *	flock | lock		flock(2), fcntl(2): exclusive, without waiting
  *	unlink			the file's path
  *	reopen			close and open as before, without -c, -x, -t, -T
@@ -32,6 +33,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/fs.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -282,6 +284,8 @@ static int run(const char *command)
 		return do_stat(command);
 	if (IS("link"))
 		return do_link();
+	if (IS("whiteout"))
+		return renameat2(AT_FDCWD, tool.path, AT_FDCWD, arg(), RENAME_WHITEOUT);
 	if (IS("flock"))
 		return flock(tool.fd, LOCK_EX | LOCK_NB);
 	if (IS("lock"))

@@ -563,6 +563,66 @@ static void two_names_of_one_file_both_stay(void **state)
 	scene_delete(&s);
 }
 
+/* The whiteout that stands for @name in @dir; its number. */
+static int64_t assert_whiteout(struct inode *dir, const char *name)
+{
+	struct inode *inode;
+	struct attr attr;
+	int64_t ino;
+
+	assert_int_equal(ns_lookup(dir, name, strlen(name), &inode), 0);
+	attr = attr_of(inode);
+	assert_int_equal(attr.mode, S_IFCHR);
+	assert_int_equal(attr.rdev_major, 0);
+	assert_int_equal(attr.rdev_minor, 0);
+	assert_int_equal(attr.nlink, 1);
+	assert_int_equal(attr.uid, nobody_special.uid);
+	ino = (int64_t)inode->ino;
+	inode_put(inode);
+	return ino;
+}
+
+static void a_whiteout_takes_the_old_name(void **state)
+{
+	struct scene s = scene_new();
+	uint64_t inodes = used_inodes(s.tree);
+
+	(void)state;
+	assert_int_equal(mv_whiteout(s.a, "f", s.a, "f2", 0), 0);
+	assert_int_equal(ino_at(s.a, "f2"), s.f);
+	assert_whiteout(s.a, "f");
+	/* Over a file, which goes, and beside a whiteout that is there already. */
+	assert_int_equal(mv_whiteout(s.a, "f2", s.b, "g", RENAME_NOREPLACE), -EEXIST);
+	assert_int_equal(mv_whiteout(s.a, "f2", s.b, "g", 0), 0);
+	assert_int_equal(ino_at(s.b, "g"), s.f);
+	assert_true(assert_whiteout(s.a, "f") != assert_whiteout(s.a, "f2"));
+	assert_int_equal(used_inodes(s.tree), inodes + 1);
+	/* A directory leaves a device, which is no directory to count. */
+	assert_int_equal(mv_whiteout(s.a, "sub", s.b, "empty", 0), 0);
+	assert_int_equal(ino_at(s.sub, ".."), s.b->ino);
+	assert_whiteout(s.a, "sub");
+	assert_int_equal(nlink_of(s.a), 2);
+	assert_int_equal(nlink_of(s.b), 4);
+	assert_int_equal(rm(s.a, "sub"), 0);
+	scene_delete(&s);
+}
+
+static void a_rename_that_fails_or_does_nothing_leaves_no_whiteout(void **state)
+{
+	struct scene s = scene_new();
+	uint64_t inodes = used_inodes(s.tree);
+
+	(void)state;
+	assert_int_equal(mv_whiteout(s.a, "f", s.a, "f", 0), 0);
+	assert_int_equal(mv_whiteout(s.a, "none", s.a, "f", 0), -ENOENT);
+	assert_int_equal(mv_whiteout(s.a, "sub", s.b, "full", 0), -ENOTEMPTY);
+	assert_int_equal(mv_whiteout(s.a, "sub", s.inner, "x", 0), -EINVAL);
+	assert_int_equal(mv_whiteout(s.a, "f", s.b, "x", RENAME_EXCHANGE), -EINVAL);
+	assert_int_equal(ino_at(s.a, "f"), s.f);
+	assert_int_equal(used_inodes(s.tree), inodes);
+	scene_delete(&s);
+}
+
 static void flags_that_rename_does_not_know_are_refused(void **state)
 {
 	struct scene s = scene_new();
@@ -1335,6 +1395,8 @@ int main(void)
 		cmocka_unit_test(a_directory_does_not_move_below_itself),
 		cmocka_unit_test(an_exchange_swaps_files_and_directories),
 		cmocka_unit_test(two_names_of_one_file_both_stay),
+		cmocka_unit_test(a_whiteout_takes_the_old_name),
+		cmocka_unit_test(a_rename_that_fails_or_does_nothing_leaves_no_whiteout),
 		cmocka_unit_test(flags_that_rename_does_not_know_are_refused),
 		cmocka_unit_test(an_operation_updates_the_times_of_what_it_changes),
 		cmocka_unit_test(immutable_and_append_only_inodes_keep_their_names),
