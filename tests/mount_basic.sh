@@ -67,6 +67,21 @@ a_rename_can_leave_a_whiteout() {
 	cd .. && rm -r white
 }
 
+a_volume_can_be_the_upper_layer_of_overlayfs() {
+	union=$work/union # not local: it is used at the end of this subshell
+	mkdir "$mnt/upper" "$mnt/workdir" "$work/lower" "$union"
+	echo below | tee "$work/lower/a" >"$work/lower/b"
+	mount -t overlay overlay -o "lowerdir=$work/lower,upperdir=$mnt/upper,workdir=$mnt/workdir" "$union"
+	trap 'umount -l "$union"' EXIT
+	echo above >>"$union/a"
+	mv "$union/a" "$union/c"
+	rm "$union/b"
+	same c "$(ls "$union")"
+	same "below above" "$(paste -sd' ' "$union/c")"
+	same "a b" "$(cd "$work/lower" && echo *)"
+	same "character special file" "$(stat -c %F "$mnt/upper/a")"
+}
+
 names_have_255_bytes() {
 	local name
 	name=$(printf '%0255d' 0)
@@ -305,6 +320,11 @@ for test in a_file_keeps_what_was_written names_come_and_go rename_replaces_or_r
 	check $test
 done
 check_as_root devices_keep_their_numbers
+if grep -qw overlay /proc/filesystems; then
+	check_as_root a_volume_can_be_the_upper_layer_of_overlayfs
+else
+	skip "as root: a volume can be the upper layer of overlayfs" "this kernel has no overlayfs"
+fi
 [ "$UDAX_TEST_LEVEL" = quick ] || limit=600 check a_link_count_goes_far_beyond_65000
 stop_mount "$mnt"
 finish
