@@ -1181,6 +1181,115 @@ static void copies_of_an_uncached_file_follow_its_layout(struct worker *w)
 	}
 }
 
+/* ---- 66: a file that changes while nobody has it open ------------------------------------------- */
+
+static void judge_opened(struct worker *w, const char *name, uint64_t wanted)
+{
+	int fd = open_file(w, name, 0);
+	uint64_t *map, word = read_word(w, fd, PAGE);
+
+	if (word != wanted)
+		worker_fail(w, "%s: read %llu, exchanged was %llu", name, (unsigned long long)word,
+			    (unsigned long long)wanted);
+	map = map_shared(w, fd, 2);
+	MUST(w, load(map) == wanted && load(map + WORDS) == wanted);
+	munmap(map, 2 * PAGE);
+	close(fd);
+}
+
+/* Fill the file, let the kernel have its pages, and close it; with a token for it in @ret. */
+static void fill_and_close(struct worker *w, const char *name, uint64_t word,
+			   struct udax_ioc_token *ret)
+{
+	int fd = open_in_mode(w, name, true);
+	uint64_t *map;
+
+	write_pages(w, fd, 0, 2, word);
+	map = map_shared(w, fd, 2);
+	MUST(w, load(map) == word && load(map + WORDS) == word);
+	munmap(map, 2 * PAGE);
+	*ret = (struct udax_ioc_token){ .version = UDAX_IOC_VERSION };
+	MUST(w, ioctl(fd, UDAX_IOC_TOKEN, ret) == 0);
+	close(fd);
+}
+
+/* The kernel lets go of handles some time after close(2), and a token is for one attempt. */
+static bool exchange_closed(struct worker *w, int fd, const struct udax_ioc_token *token)
+{
+	struct udax_ioc_exchange arg = { .version = UDAX_IOC_VERSION, .len = 2 * PAGE };
+
+	memcpy(arg.token, token->token, sizeof(arg.token));
+	if (ioctl(fd, UDAX_IOC_EXCHANGE, &arg) == 0)
+		return true;
+	MUST(w, errno == EBUSY);
+	return false;
+}
+
+static void a_file_exchanged_while_it_was_closed_is_read_anew(struct worker *w)
+{
+	uint64_t exchanged = 0;
+
+	for (uint64_t n = 1; !stopped(w) || !exchanged; n += 2) {
+		struct udax_ioc_token token;
+		int direct;
+		bool done;
+
+		worker_op(w, "exchange %llu and %llu", (unsigned long long)n,
+			  (unsigned long long)n + 1);
+		fill_and_close(w, "f", n, &token);
+		fill_and_close(w, "g", n + 1, &token);
+		direct = open_in_mode(w, "f", false);
+		done = exchange_closed(w, direct, &token);
+		close(direct);
+		exchanged += done;
+		judge_opened(w, "g", done ? n : n + 1);
+		judge_opened(w, "f", done ? n + 1 : n);
+	}
+}
+
+/* ---- 68: copy_file_range ---------------------------------------------------------------------------- */
+
+/* Dirty each page, but not the word that the copy is judged by. */
+static void store_beside(struct worker *w, void *arg)
+{
+	for (uint64_t n = 1; !stopped(w); n++) {
+		worker_op(w, "store %llu", (unsigned long long)n);
+		for (unsigned page = 0; page < (unsigned)(uintptr_t)arg; page++)
+			store(the.map + page * WORDS + 1, n);
+	}
+}
+
+static void old_pages_do_not_come_back_over_a_copy(struct worker *w)
+{
+	const unsigned npages = 64;
+	int from;
+
+	open_both(w, npages);
+	from = open_file(w, "from", 0);
+	start(store_beside, (void *)(uintptr_t)npages);
+	start(keep_writing_back, NULL);
+	for (uint64_t n = 1; !stopped(w); n++) {
+		off_t pos = 0, to = 0;
+
+		worker_op(w, "copy %llu", (unsigned long long)n);
+		write_pages(w, from, 0, npages, n);
+		while (pos < (off_t)npages * PAGE)
+			MUST(w, copy_file_range(from, &pos, the.fd, &to,
+						npages * PAGE - (size_t)pos, 0) > 0);
+		MUST(w, msync(the.map, npages * PAGE, MS_SYNC) == 0);
+		for (unsigned page = 0; page < npages; page++) {
+			uint64_t seen = load(the.map + page * WORDS);
+			uint64_t word = read_word(w, the.direct, page * PAGE);
+
+			if (seen != n || word != n)
+				worker_fail(w,
+					    "page %u: copied %llu, mapped %llu, on the medium %llu",
+					    page, (unsigned long long)n, (unsigned long long)seen,
+					    (unsigned long long)word);
+		}
+	}
+}
+
 /* ---- running ------------------------------------------------------------------------------------ */
 
 static const struct race {
@@ -1215,7 +1324,9 @@ static const struct race {
 	RACE(a_mode_begins_where_the_one_before_has_ended),	    /* 59 */
 	RACE(a_private_view_does_not_outlive_its_mode),		    /* 63 */
 	RACE(copies_of_an_uncached_file_follow_its_layout),
-	RACE(a_store_after_a_punch_is_not_discarded), /* 64 */
+	RACE(a_store_after_a_punch_is_not_discarded),		 /* 64 */
+	RACE(a_file_exchanged_while_it_was_closed_is_read_anew), /* 66 */
+	RACE(old_pages_do_not_come_back_over_a_copy),		 /* 68 */
 };
 
 static void process(struct worker *w, void *arg)
