@@ -3,7 +3,7 @@
 #
 # The races that this kind of filesystem has really had, as far as a mount can show them: one test
 # for each, by tests/tool_race.c, on a small volume of its own so that what is freed is soon somebody
-# else's. Each operation has 30 seconds. The numbers are those of the list in docs/LOCKING.md.
+# else's. Each operation has 30 seconds. The numbers are those of the list in docs/RACES.md.
 . "$(dirname "$0")/lib.sh"
 
 [ "${UDAX_FULL-}" != 1 ] || UDAX_TEST_LEVEL=full
