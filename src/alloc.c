@@ -326,6 +326,12 @@ static uint32_t quarantined_run(const struct volume *vol, struct map *map, uint3
 	uint32_t n = 0;
 
 	sync_lock(&map->lock, 0, HERE);
+	/*
+	 * Looked at with the map locked: what stands in quarantine now, while nobody is late, was put
+	 * there on account of somebody who has answered since.
+	 */
+	if (atomic_load(&vol->nlate) || atomic_load(&vol->orphans))
+		*bit = map->nbits;
 	while (*bit < map->nbits && !map_test(vol, map, PLANE_QUARANTINED, *bit))
 		(*bit)++;
 	while (*bit + n < map->nbits && map_test(vol, map, PLANE_QUARANTINED, *bit + n))

@@ -51,7 +51,10 @@ struct space {
 };
 void alloc_space(struct volume *vol, struct space *ret);
 
-/** alloc_release_all - end every quarantine: no client of before is left. 0, -EIO. */
+/**
+ * alloc_release_all - end every quarantine, unless some client is late or an orphan (grant.h), or
+ * becomes so meanwhile: what goes into quarantine then stays. 0, -EIO.
+ */
 int alloc_release_all(struct volume *vol);
 
 /** alloc_nfree - blocks that an ordinary allocation could have now. Cheap; a hint, not a promise. */

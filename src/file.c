@@ -25,6 +25,7 @@
 #include "extent.h"
 #include "gate.h"
 #include "get_blocks.h"
+#include "grant.h"
 #include "inode.h"
 #include "journal.h"
 #include "region.h"
@@ -233,6 +234,16 @@ static int touch_written(struct inode *inode, unsigned flags)
 	return err;
 }
 
+int file_touch_written(struct inode *inode)
+{
+	bool current;
+
+	ilock(inode, SYNC_SHARED, HERE);
+	current = times_current(inode->vol, inode_peek(NULL, inode), 0);
+	iunlock(inode, SYNC_SHARED, HERE);
+	return current ? 0 : touch_written(inode, 0);
+}
+
 /* Returns @len, 0 when the range is not wholly written, or -errno. */
 static int64_t overwrite(struct inode *inode, uint64_t pos, const unsigned char *buf, size_t len,
 			 unsigned flags)
@@ -423,6 +434,52 @@ static int64_t write_locked(struct inode *inode, uint64_t pos, const unsigned ch
 	return write_range(inode, pos, buf, len, flags);
 }
 
+/* What a write of [@pos, @pos + @len) fills, as far as can be said without the iolock. */
+static int fill_for(struct inode *inode, uint64_t pos, uint64_t len, unsigned flags,
+		    struct fill *ret_fill)
+{
+	uint32_t dflags;
+	uint64_t size = file_size(inode, &dflags);
+
+	if (flags & IO_APPEND)
+		pos = size;
+	return fill_begin(inode, ret_fill, min_u64(pos, size), pos + len, pos + len > size,
+			  flags & IO_MAY_WAIT);
+}
+
+/* Whether that still holds, with the iolock. */
+static bool fill_holds(struct inode *inode, const struct fill *fill, uint64_t pos, uint64_t len,
+		       unsigned flags)
+{
+	uint32_t dflags;
+	uint64_t size = file_size(inode, &dflags);
+
+	if (flags & IO_APPEND)
+		return fill->extends && size >= fill->pos && size + len <= fill->end;
+	return pos + len <= size || (fill->extends && size >= fill->pos);
+}
+
+static int64_t write_uncached(struct inode *inode, uint64_t pos, const unsigned char *buf,
+			      size_t len, unsigned flags)
+{
+	for (;;) {
+		struct fill fill;
+		int64_t result = fill_for(inode, pos, len, flags, &fill);
+		bool holds;
+
+		if (result)
+			return result;
+		sync_rw_lock(&inode->iolock, SYNC_EXCL, 0, HERE);
+		holds = fill_holds(inode, &fill, pos, len, flags);
+		if (holds)
+			result = write_locked(inode, pos, buf, len, flags);
+		sync_rw_unlock(&inode->iolock, SYNC_EXCL, HERE);
+		fill_end(inode, &fill);
+		if (holds)
+			return result;
+	}
+}
+
 int64_t file_write(struct inode *inode, uint64_t pos, const void *buf, size_t len, unsigned flags)
 {
 	int64_t result = file_usable(inode, true);
@@ -433,10 +490,7 @@ int64_t file_write(struct inode *inode, uint64_t pos, const void *buf, size_t le
 		return write_back(inode, pos, buf, len, flags);
 	if (flags & IO_CACHED)
 		return write_locked(inode, pos, buf, len, flags);
-	sync_rw_lock(&inode->iolock, SYNC_EXCL, 0, HERE);
-	result = write_locked(inode, pos, buf, len, flags);
-	sync_rw_unlock(&inode->iolock, SYNC_EXCL, HERE);
-	return result;
+	return write_uncached(inode, pos, buf, len, flags);
 }
 
 /* ---- data and holes -------------------------------------------------------------------------------------------------- */
@@ -516,23 +570,15 @@ static int64_t copy_some(struct inode *in, uint64_t in_pos, struct inode *out, u
 	return (int64_t)done;
 }
 
-int64_t file_copy(struct inode *in, uint64_t in_pos, struct inode *out, uint64_t out_pos,
-		  size_t len, unsigned flags)
+static int64_t copy_locked(struct inode *in, uint64_t in_pos, struct inode *out, uint64_t out_pos,
+			   size_t len, unsigned flags)
 {
 	size_t done = 0;
-	uint64_t size;
+	int64_t n = 0;
 	uint32_t dflags;
-	int64_t n = file_usable(in, false);
-
-	if (!n)
-		n = file_usable(out, true);
-	if (n)
-		return n;
-	if (in == out && in_pos < out_pos + len && out_pos < in_pos + len)
-		return -EINVAL;
-	copy_lock(in, out);
 	/* Where the source ends now: a copy to the same file may move that. */
-	size = file_size(in, &dflags);
+	uint64_t size = file_size(in, &dflags);
+
 	len = in_pos < size ? (size_t)min_u64(len, size - in_pos) : 0;
 	while (done < len) {
 		n = copy_some(in, in_pos + done, out, out_pos + done, len - done, flags);
@@ -540,6 +586,32 @@ int64_t file_copy(struct inode *in, uint64_t in_pos, struct inode *out, uint64_t
 			break;
 		done += (size_t)n;
 	}
-	copy_unlock(in, out);
 	return done ? (int64_t)done : n;
+}
+
+int64_t file_copy(struct inode *in, uint64_t in_pos, struct inode *out, uint64_t out_pos,
+		  size_t len, unsigned flags)
+{
+	int64_t n = file_usable(in, false);
+	struct fill fill;
+	bool holds;
+
+	if (!n)
+		n = file_usable(out, true);
+	if (n)
+		return n;
+	if (in == out && in_pos < out_pos + len && out_pos < in_pos + len)
+		return -EINVAL;
+	do {
+		n = fill_for(out, out_pos, len, flags, &fill);
+		if (n)
+			return n;
+		copy_lock(in, out);
+		holds = fill_holds(out, &fill, out_pos, len, flags);
+		if (holds)
+			n = copy_locked(in, in_pos, out, out_pos, len, flags);
+		copy_unlock(in, out);
+		fill_end(out, &fill);
+	} while (!holds);
+	return n;
 }

@@ -27,6 +27,7 @@ enum io_flags {
 	IO_WRITEBACK =
 		4, /* of a folio that a store dirtied: never grows the file, may be discarded */
 	IO_KILL_PRIV = 8, /* drop set-user-ID and set-group-ID bits */
+	IO_MAY_WAIT = 16, /* for clients that show zeroes where this puts blocks; else -EAGAIN */
 };
 
 #define READ_MAX_PIECES 64
@@ -55,7 +56,7 @@ void file_read_end(struct inode *inode, struct read_plan *plan);
 /**
  * file_write - store @len bytes of @buf at @pos. Returns the number of bytes written, durable;
  * fewer than @len only when the volume became full. -ENOSPC, -EFBIG, -EIO, -EROFS, -EPERM (append
- * -only and not IO_APPEND), -EISDIR, -ENOMEM.
+ * -only and not IO_APPEND), -EISDIR, -ENOMEM; uncached without IO_MAY_WAIT: -EAGAIN, nothing done.
  */
 int64_t file_write(struct inode *inode, uint64_t pos, const void *buf, size_t len, unsigned flags);
 
@@ -71,6 +72,9 @@ int file_seek(struct inode *inode, uint64_t pos, int whence, uint64_t *ret_pos);
  */
 int64_t file_copy(struct inode *in, uint64_t in_pos, struct inode *out, uint64_t out_pos,
 		  size_t len, unsigned flags);
+
+/** file_touch_written - mtime and ctime are now, as after a write: somebody is about to store. */
+int file_touch_written(struct inode *inode);
 
 /** file_touch_atime - relatime: note an access if the last one noted is older than a change, or a day. */
 void file_touch_atime(struct inode *inode);

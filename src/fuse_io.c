@@ -219,9 +219,14 @@ static enum outcome run_write(struct request *rq)
 		reply_written(rq->a.req, n);
 		policy->fill_exit(inode, &rq->a.adm, n < 0 ? (int)n : 0);
 		rq->a.announced = false;
-	} else {
-		reply_written(rq->a.req, do_write(rq));
+		return REPLIED;
 	}
+	if (rq->a.may_wait)
+		rq->a.u.io.flags |= IO_MAY_WAIT;
+	n = do_write(rq);
+	if (n == -EAGAIN && !rq->a.may_wait)
+		return NEEDS_POOL; /* clients show zeroes there, and have to be told */
+	reply_written(rq->a.req, n);
 	return REPLIED;
 }
 
@@ -344,27 +349,50 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t pos, int whence, struct fuse
 
 /* ---- copying ------------------------------------------------------------------------------------ */
 
-void op_copy_file_range(fuse_req_t req, fuse_ino_t in_ino, off_t in_pos,
-			struct fuse_file_info *in_fi, fuse_ino_t out_ino, off_t out_pos,
-			struct fuse_file_info *out_fi, size_t len, int flags)
+static enum outcome run_copy(struct request *rq)
 {
-	struct inode *in = handle_of(in_fi)->inode, *out = handle_of(out_fi)->inode;
-	bool kill = !request_is_privileged(req), power = kill && inode_loses_power(req, out);
-	int64_t n = -EINVAL;
+	struct inode *in = rq->a.handle->inode, *out = rq->a.u.copy.out->inode;
+	unsigned flags = rq->a.may_wait ? IO_MAY_WAIT : 0;
+	bool kill = !request_is_privileged(rq->a.req);
+	bool power = kill && inode_loses_power(rq->a.req, out);
+	int64_t n;
 
-	(void)in_ino, (void)out_ino;
 	/*
 	 * The kernel truncates its cache of the range after our reply. An old folio that is written
 	 * back before that would undo the copy: then the kernel copies, through its cache.
 	 */
 	if (mode_may_have_stores(out)) {
-		request_reply_err(req, -EOPNOTSUPP);
+		request_reply_err(rq->a.req, -EOPNOTSUPP);
+	} else {
+		n = file_copy(in, rq->a.u.copy.in_pos, out, rq->a.u.copy.out_pos,
+			      rq->a.u.copy.len < MAX_COPY_BYTES ? rq->a.u.copy.len : MAX_COPY_BYTES,
+			      flags | (kill ? IO_KILL_PRIV : 0));
+		if (n == -EAGAIN && !rq->a.may_wait)
+			return NEEDS_POOL;
+		if (power)
+			power_lost(rq->s, out);
+		reply_written(rq->a.req, n);
+	}
+	handle_put(rq->a.u.copy.out);
+	return REPLIED;
+}
+
+void op_copy_file_range(fuse_req_t req, fuse_ino_t in_ino, off_t in_pos,
+			struct fuse_file_info *in_fi, fuse_ino_t out_ino, off_t out_pos,
+			struct fuse_file_info *out_fi, size_t len, int flags)
+{
+	struct request *rq;
+
+	(void)in_ino, (void)out_ino;
+	if (flags) {
+		request_reply_err(req, -EINVAL);
 		return;
 	}
-	if (!flags)
-		n = file_copy(in, (uint64_t)in_pos, out, (uint64_t)out_pos,
-			      len < MAX_COPY_BYTES ? len : MAX_COPY_BYTES, kill ? IO_KILL_PRIV : 0);
-	if (power)
-		power_lost(session_of(req), out);
-	reply_written(req, n);
+	rq = begin_io(req, in_fi);
+	rq->a.u.copy.out = handle_of(out_fi);
+	handle_get(rq->a.u.copy.out);
+	rq->a.u.copy.in_pos = (uint64_t)in_pos;
+	rq->a.u.copy.out_pos = (uint64_t)out_pos;
+	rq->a.u.copy.len = len;
+	request_start(rq, run_copy);
 }

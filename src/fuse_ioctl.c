@@ -60,6 +60,7 @@ static const struct op {
 	  ioctl_exchange },
 	{ UDAX_IOC_RELOCATE, OP_VERSION | OP_WRITABLE | OP_WAITS, IN_OUT(struct udax_ioc_relocate),
 	  ioctl_relocate },
+	{ UDAX_IOC_ATTACH, OP_VERSION, IN_OUT(struct udax_ioc_attach), ioctl_attach },
 	{ UDAX_IOC_GROW, OP_VERSION | OP_OWNER, IN_OUT(struct udax_ioc_grow), ioctl_grow },
 	{ UDAX_IOC_SHUTDOWN, OP_OWNER | OP_ALWAYS, 0, 0, ioctl_shutdown },
 	{ FS_IOC_GETFLAGS, 0, OUT(uint32_t), ioctl_getflags },
@@ -131,6 +132,7 @@ static struct ioctl_call *call_new(struct request *rq, const struct op *op, cons
 		return NULL;
 	call->vol = vol;
 	call->tokens = rq->s->tokens;
+	call->clientd = rq->s->clientd;
 	call->inode = rq->a.handle ? rq->a.handle->inode : rq->a.inode;
 	call->writable = rq->a.handle && rq->a.handle->mode_flags & MODE_WRITER;
 	call->uid = fuse_req_ctx(rq->a.req)->uid;

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct clientd;
 struct inode;
 struct tokens;
 struct volume;
@@ -21,14 +22,15 @@ struct volume;
 struct ioctl_call {
 	struct volume *vol;
 	struct tokens *tokens;
-	struct inode *inode; /* the request's */
-	struct inode *other; /* the second file of an exchange, once found; a reference */
-	uid_t uid;	     /* who asks */
-	bool writable;	     /* the descriptor was opened for writing */
-	bool may_wait;	     /* else -EAGAIN where it would have to: it is then run once more */
-	size_t in_bytes;     /* what came with the request */
-	size_t out_bytes;    /* what is answered, after success */
-	bool attr_changed;   /* what the kernel believes of the inode is old */
+	struct clientd *clientd; /* NULL: no clients */
+	struct inode *inode;	 /* the request's */
+	struct inode *other;	 /* the second file of an exchange, once found; a reference */
+	uid_t uid;		 /* who asks */
+	bool writable;		 /* the descriptor was opened for writing */
+	bool may_wait;		 /* else -EAGAIN where it would have to: it is then run once more */
+	size_t in_bytes;	 /* what came with the request */
+	size_t out_bytes;	 /* what is answered, after success */
+	bool attr_changed;	 /* what the kernel believes of the inode is old */
 	/* The payload, in place: zeroed behind in_bytes, and at least out_bytes long. */
 	alignas(8) unsigned char arg[];
 };
@@ -58,6 +60,7 @@ int ioctl_insert(struct ioctl_call *call);
 int ioctl_token(struct ioctl_call *call);
 int ioctl_exchange(struct ioctl_call *call);
 int ioctl_relocate(struct ioctl_call *call);
+int ioctl_attach(struct ioctl_call *call);
 int ioctl_getflags(struct ioctl_call *call);
 int ioctl_setflags(struct ioctl_call *call);
 int ioctl_fsgetxattr(struct ioctl_call *call);

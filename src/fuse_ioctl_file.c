@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "clientd.h"
 #include "extent.h"
 #include "fuse_ioctl_call.h"
 #include "fuse_token.h"
@@ -147,7 +149,28 @@ int ioctl_token(struct ioctl_call *call)
 		return S_ISDIR(call->inode->type) ? -EISDIR : -EINVAL;
 	static_assert(UDAX_TOKEN_BYTES == TOKEN_BYTES, "one for one");
 	out->lifetime_ms = (__u32)(TOKEN_LIFETIME_NS / 1000000);
-	return token_issue(call->tokens, call->inode, call->uid, out->token);
+	return token_issue(call->tokens, call->inode, call->uid, TOKEN_EXCHANGE, out->token);
+}
+
+int ioctl_attach(struct ioctl_call *call)
+{
+	struct udax_ioc_attach *out = (void *)call->arg;
+	unsigned rights = TOKEN_MAP_READ | (call->writable ? TOKEN_MAP_WRITE : 0);
+
+	if (!S_ISREG(call->inode->type))
+		return S_ISDIR(call->inode->type) ? -EISDIR : -EINVAL;
+	if (!call->clientd)
+		return -ENOSYS;
+	if (!ioctl_is_owner(call))
+		return -EACCES;
+	if (mode_of(call->inode) != MODE_UNCACHED)
+		return -EBUSY;
+	memset(out, 0, sizeof(*out));
+	out->version = UDAX_IOC_VERSION;
+	out->lifetime_ms = (__u32)(TOKEN_LIFETIME_NS / 1000000);
+	out->writable = call->writable;
+	snprintf(out->socket, sizeof(out->socket), "%s", clientd_name(call->clientd));
+	return token_issue(call->tokens, call->inode, call->uid, rights, out->token);
 }
 
 /* Once for both attempts: the first one used the token up. */
@@ -159,7 +182,9 @@ static int find_other(struct ioctl_call *call, const uint8_t *token)
 
 	if (call->other)
 		return 0;
-	err = token_redeem(call->tokens, token, &ino, &generation);
+	err = token_redeem(call->tokens, token, TOKEN_EXCHANGE, &ino, &generation);
+	if (err == -EACCES)
+		err = -EKEYREJECTED;
 	if (err)
 		return err;
 	call->other = inode_find(call->vol, ino);

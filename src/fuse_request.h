@@ -105,6 +105,11 @@ struct request {
 				uint64_t pos, len;
 			} range;
 			struct {
+				struct handle *out; /* counted */
+				uint64_t in_pos, out_pos;
+				size_t len;
+			} copy;
+			struct {
 				unsigned cmd, flags;
 				const void *in;
 				size_t in_len, out_len;

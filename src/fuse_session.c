@@ -404,13 +404,6 @@ static void notify(void *ctx, uint64_t ino, uint64_t pos, uint64_t len)
 	fuse_lowlevel_notify_inval_inode(s->se, ino, (off_t)pos, to_end ? 0 : (off_t)len);
 }
 
-static void recall(void *ctx, uint64_t ino, uint64_t pos, uint64_t len)
-{
-	/* Nobody but the kernel can hold a piece of a file of this daemon. */
-	(void)ctx, (void)ino, (void)pos, (void)len;
-	assert(!"a client holds a grant, but none can attach");
-}
-
 static void attr_changed(void *ctx, uint64_t ino)
 {
 	struct session *s = ctx;
@@ -425,7 +418,6 @@ static void resume(void *ctx, struct waiter *waiter, uint64_t delay_ns)
 
 const struct holder_ops session_holder_ops = {
 	.notify = notify,
-	.recall = recall,
 	.attr_changed = attr_changed,
 	.resume = resume,
 };

@@ -14,6 +14,7 @@
 #include "holder.h"
 #include "sync.h"
 
+struct clientd;
 struct fuse_args;
 struct fuse_session;
 struct request;
@@ -46,6 +47,7 @@ struct session {
 	struct agreed agreed;
 	struct serve *serve;	   /* threads that receive (fuse_session.c) */
 	struct requests *requests; /* those that were parked or may wait (fuse_request.c) */
+	struct clientd *clientd;   /* clients that map files (clientd.h), or NULL */
 	struct tokens *tokens; /* that name files to ioctls (fuse_token.h), from session_new() */
 };
 

@@ -20,6 +20,7 @@ struct entry {
 	uint64_t ino;
 	uint32_t generation;
 	uid_t uid;
+	unsigned rights;
 	uint8_t token[TOKEN_BYTES];
 };
 
@@ -77,7 +78,7 @@ static struct entry *find_place(struct tokens *tokens, uid_t uid)
 	return nr >= TOKENS_PER_USER ? oldest : place;
 }
 
-int token_issue(struct tokens *tokens, const struct inode *inode, uid_t uid,
+int token_issue(struct tokens *tokens, const struct inode *inode, uid_t uid, unsigned rights,
 		uint8_t ret_token[TOKEN_BYTES])
 {
 	struct entry fresh = {
@@ -85,6 +86,7 @@ int token_issue(struct tokens *tokens, const struct inode *inode, uid_t uid,
 		.ino = inode->ino,
 		.generation = inode->generation,
 		.uid = uid,
+		.rights = rights,
 	};
 	struct entry *place;
 
@@ -111,8 +113,8 @@ static bool same_token(const uint8_t *a, const uint8_t *b)
 	return !different;
 }
 
-int token_redeem(struct tokens *tokens, const uint8_t token[TOKEN_BYTES], uint64_t *ret_ino,
-		 uint32_t *ret_generation)
+int token_redeem(struct tokens *tokens, const uint8_t token[TOKEN_BYTES], unsigned right,
+		 uint64_t *ret_ino, uint32_t *ret_generation)
 {
 	struct entry found = { 0 };
 
@@ -129,6 +131,8 @@ int token_redeem(struct tokens *tokens, const uint8_t token[TOKEN_BYTES], uint64
 	sync_unlock(&tokens->lock, HERE);
 	if (!found.expires_ns)
 		return -EKEYREJECTED;
+	if (!(found.rights & right))
+		return -EACCES;
 	*ret_ino = found.ino;
 	*ret_generation = found.generation;
 	return 0;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "format.h"
+#include "grant.h"
 #include "inode.h"
 #include "mem.h"
 #include "volume.h"
@@ -243,17 +244,23 @@ void gate_notify(struct inode *inode, struct gate *gate, uint64_t pos, uint64_t 
 void gate_recall(struct inode *inode, struct gate *gate)
 {
 	struct volume *vol = inode->vol;
-	struct holder *holder = holder_of(inode);
-	bool attached;
 
-	sync_lock(&holder->lock, 0, HERE);
-	attached = holder->nattached;
-	sync_unlock(&holder->lock, HERE);
-	if (!attached)
+	if (!gate_has_grants(inode, gate))
 		return;
 	sync_assert_none_held(vol->sync, HERE);
 	sync_pretend(vol->sync, LOCK_CLIENT_MMAP, HERE);
-	vol->holder_ops->recall(vol->holder_ctx, inode->ino, gate->pos, gate->end - gate->pos);
+	grant_recall(inode, gate->pos, gate->end);
+}
+
+bool gate_has_grants(struct inode *inode, const struct gate *gate)
+{
+	struct holder *holder = holder_of(inode);
+	bool has;
+
+	sync_lock(&holder->lock, 0, HERE);
+	has = grant_exists(holder, gate->pos, gate->end);
+	sync_unlock(&holder->lock, HERE);
+	return has;
 }
 
 static bool somebody_in(const struct holder *holder, const struct gate *gate)
@@ -277,7 +284,8 @@ int gate_close(struct inode *inode, struct gate *gate, bool invalidated, bool ma
 		sync_wait(&holder->changed, &holder->lock, HERE);
 	if (gate->failed)
 		err = gate->failed;
-	else if (somebody_in(holder, gate) || (invalidated && gate->seen))
+	else if (somebody_in(holder, gate) || (invalidated && gate->seen) ||
+		 grant_exists(holder, gate->pos, gate->end))
 		err = -EAGAIN;
 	gate->state = err ? GATE_OPEN : GATE_CLOSED;
 	if (err)

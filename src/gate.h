@@ -65,14 +65,18 @@ int gate_open(struct inode *inode, struct gate *gate, uint64_t pos, uint64_t end
 /** gate_notify - drop the kernel's copies of [@pos, @end), a part of the gate's range. */
 void gate_notify(struct inode *inode, struct gate *gate, uint64_t pos, uint64_t end);
 
-/** gate_recall - take back what clients hold of the gate's range. */
+/** gate_recall - take back what clients hold of the gate's range. Waits, not beyond the deadline. */
 void gate_recall(struct inode *inode, struct gate *gate);
+
+/** gate_has_grants - whether there is anything to recall. */
+bool gate_has_grants(struct inode *inode, const struct gate *gate);
 
 /**
  * gate_close - wait until nobody is in. The caller has taken iolock and mmaplock of the inode
  * exclusively.
  *
- * @invalidated: the range was notified or recalled, and must not have been entered since.
+ * @invalidated: the range was notified, and must not have been entered since. No grant may be left
+ * on it in any case, but those of late clients.
  * 0: closed. -EAGAIN: somebody came in since the notify began, or would have to be waited for and
  * @may_wait is false; the gate is open again, the caller lets go of its locks. Another error: a
  * write to the range failed meanwhile, and the change must not happen.

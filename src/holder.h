@@ -4,8 +4,8 @@
  * seams, and what the core knows about it for each inode.
  *
  * Holders are the kernel's page cache (folios, and mappings of them) and clients that map the
- * region directly. struct holder_ops is how the core reaches them: FUSE and sockets in the
- * daemon, a simulated kernel in the lab.
+ * region directly. struct holder_ops is how the core reaches the kernel, struct client_ops (grant.h)
+ * how it reaches clients: FUSE and sockets in the daemon, simulated ones in the lab.
  *
  * Each inode that was ever opened has a struct holder: its mode (mode.h), the gates open on it and
  * the requests admitted past them (gate.h). All of it is protected by one lock, so that looking at
@@ -20,6 +20,8 @@
 
 #include "sync.h"
 
+struct attachment;
+struct fill;
 struct inode;
 
 /** A request that was parked. The frontend embeds it, and goes on when it is resumed. */
@@ -34,11 +36,6 @@ struct holder_ops {
 	 * meanwhile; the caller holds nothing. The result proves nothing about those writes.
 	 */
 	void (*notify)(void *ctx, uint64_t ino, uint64_t pos, uint64_t len);
-	/*
-	 * Take back every grant in the range. Returns when each client has acknowledged, is dead, or
-	 * let the deadline pass; then it is late. The caller holds nothing.
-	 */
-	void (*recall)(void *ctx, uint64_t ino, uint64_t pos, uint64_t len);
 	/* The attributes of @ino changed behind the kernel's back. Never waits. */
 	void (*attr_changed)(void *ctx, uint64_t ino);
 	/* A parked request may try again, not before @delay_ns from now. Never waits. */
@@ -96,10 +93,12 @@ struct holder {
 	bool entering; /* the mode was just decided; the kernel is being notified */
 	unsigned nhandles, nwriters, nstorers, nattached;
 
+	struct attachment *attachments; /* clients that may map it (grant.h) */
+	struct fill *fills;
 	struct gate *gates;
 	struct admission *admissions; /* oldest first */
 	struct waiter *parked;
-	uint64_t generation; /* rises with each layout change */
+	uint64_t generation; /* rises with each layout change and each fill */
 
 	struct discard *discards;
 	size_t ndiscards, discard_room;

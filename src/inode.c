@@ -313,7 +313,8 @@ static int put_all_blocks(struct tx *tx, struct inode *inode, bool *ret_done)
 	for (unsigned i = 0; !err && *ret_done && i < sizeof(forks) / sizeof(forks[0]); i++) {
 		if (forks[i] == FORK_INDEX || (forks[i] == FORK_DATA && inline_link))
 			continue;
-		err = put_blocks(tx, inode, forks[i], 0, MAX_FILE_BLOCKS, false, ret_done);
+		err = put_blocks(tx, inode, forks[i], 0, MAX_FILE_BLOCKS,
+				 atomic_load(&inode->vol->orphans), ret_done);
 	}
 	return err;
 }

@@ -8,6 +8,7 @@
  *	look		at arguments and flags
  *	layout_enter	the policy excludes faults, fills and I/O, and invalidates (mmaplock.c)
  *	look again	at what was true before we waited
+ *	copy out	live blocks that would move, and that a late client may still map (grant.h)
  *	pending_run	manipulate the extents (pending.c)
  *	discard		remember whole punched pages in cached mode (gate.h)
  *	layout_exit
@@ -25,6 +26,7 @@
 #include "alloc.h"
 #include "extent.h"
 #include "get_blocks.h"
+#include "grant.h"
 #include "inode.h"
 #include "journal.h"
 #include "mode.h"
@@ -341,14 +343,24 @@ static int allocate(struct inode *inode, bool keep_size, uint64_t pos, uint64_t 
 	/* An empty range of edges: only size and times of begin_punch() apply. */
 	struct begin begin = { .size = keep_size ? UINT64_MAX : pos + len,
 			       .kill_priv = ctx->kill_priv };
-	int err;
+	struct fill fill = { .next = NULL };
+	int err = 0;
 
+	/* EOF moves up. Holes that become unwritten are shown as zeroes as before. */
+	if (!keep_size) {
+		uint64_t size = size_of(inode), from = pos < size ? pos : size;
+
+		err = fill_begin(inode, &fill, from, from, pos + len > size, ctx->may_wait);
+	}
+	if (err)
+		return err;
 	sync_rw_lock(&inode->iolock, SYNC_EXCL, 0, HERE);
 	/* Blocks put into the way of a change that is to be finished; that needs more than this lock. */
 	err = atomic_load(&inode->half_changed) ? -EIO : 0;
 	if (!err)
 		err = preallocate(inode, pos, pos + len, &begin);
 	sync_rw_unlock(&inode->iolock, SYNC_EXCL, HERE);
+	fill_end(inode, &fill);
 	return err;
 }
 
@@ -391,6 +403,8 @@ static int shift_locked(struct inode *inode, enum layout_op what, uint64_t pos, 
 
 	if (!err)
 		err = last_block(inode, &end);
+	if (!err)
+		err = layout_copy_out(inode, pos, UINT64_MAX);
 	if (err)
 		return err;
 	size = size_of(inode);
@@ -499,6 +513,11 @@ static int exchange_locked(struct inode *a, uint64_t a_pos, struct inode *b, uin
 		return err;
 	if (!exchangeable(a, a_pos, len) || !exchangeable(b, b_pos, len))
 		return -EINVAL;
+	err = layout_copy_out(a, a_pos, len);
+	if (!err)
+		err = layout_copy_out(b, b_pos, len);
+	if (err)
+		return err;
 	return pending_run(a, b, &op, begin_exchange, b);
 }
 

@@ -87,6 +87,13 @@ int layout_exchange(struct inode *a, uint64_t a_pos, struct inode *b, uint64_t b
 int layout_relocate(struct inode *inode, uint64_t pos, uint64_t len, const struct layout_ctx *ctx,
 		    uint64_t *ret_moved);
 
+/**
+ * layout_copy_out - before blocks of [@pos, @pos + @len) move to another place or file: those that a
+ * late client may still map are replaced by copies, and go to quarantine. The range is excluded
+ * (layout_enter). What the file reads as does not change. -ENOSPC, -EIO, -ENOMEM.
+ */
+int layout_copy_out(struct inode *inode, uint64_t pos, uint64_t len);
+
 /** layout_resume - finish what the dinode says is pending. For recovery, and before a new change. */
 int layout_resume(struct inode *inode);
 

@@ -200,6 +200,10 @@ static int one_round(struct layout_change *change, bool last, const struct sync_
 		return -EBUSY;
 	if (!change->may_wait && change->nedges && change->mode == MODE_CACHED)
 		return -EAGAIN; /* a notify is due */
+	for (unsigned i = 0; i < 2 && !change->may_wait; i++)
+		if (gate_inode(change, i) &&
+		    gate_has_grants(gate_inode(change, i), &change->gates[i]))
+			return -EAGAIN; /* a recall is */
 	invalidated = invalidate(change);
 	mmaplock_excl(change->inode, change->other, site);
 	err = close_gates(change, invalidated && !last);

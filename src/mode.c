@@ -52,7 +52,10 @@ int mode_open(struct inode *inode, unsigned flags, struct waiter *waiter, enum f
 		result = -EINPROGRESS;
 	} else {
 		if (holder->mode == MODE_NONE) {
-			holder->mode = flags & MODE_WANT_UNCACHED ? MODE_UNCACHED : MODE_CACHED;
+			bool uncached = flags & MODE_WANT_UNCACHED ||
+					atomic_load(&inode->vol->orphans);
+
+			holder->mode = uncached ? MODE_UNCACHED : MODE_CACHED;
 			holder->entering = may_be_stale(holder, holder->mode);
 			result = holder->entering ? -EALREADY : 0;
 		}
@@ -85,6 +88,14 @@ static void maybe_leave(struct holder *holder)
 		return;
 	holder->last_mode = holder->mode;
 	holder->mode = MODE_NONE;
+}
+
+void mode_detached(struct holder *holder)
+{
+	sync_assert_locked(&holder->lock);
+	assert(holder->nattached);
+	holder->nattached--;
+	maybe_leave(holder);
 }
 
 void mode_release(struct inode *inode, unsigned flags)

@@ -8,6 +8,8 @@
  *   uncached  an open with O_DIRECT: reads and writes go to the medium, clients may map it, every
  *             layout change is possible; the kernel holds no shared copy
  *
+ * While clients of an earlier daemon may map the region, every file is in uncached mode.
+ *
  * The mode is decided and left under the holder's lock, in one step with the count of handles.
  */
 #ifndef UDAX_MODE_H
@@ -41,6 +43,9 @@ void mode_enter(struct inode *inode);
 
 /** mode_release - one handle less, opened with @flags. The last one ends the mode. */
 void mode_release(struct inode *inode, unsigned flags);
+
+/** mode_detached - one client less. The holder's lock is held. */
+void mode_detached(struct holder *holder);
 
 /**
  * mode_hold_uncached - count one more handle, without flags, if the file is open in uncached mode:

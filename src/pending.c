@@ -16,6 +16,7 @@
 #include "btree.h"
 #include "extent.h"
 #include "get_blocks.h"
+#include "grant.h"
 #include "inode.h"
 #include "journal.h"
 #include "volume.h"
@@ -56,8 +57,10 @@ static int move_extent(struct tx *tx, struct inode *inode, const struct extent *
 
 static int step_put(struct tx *tx, struct inode *inode, struct dinode *di, bool *done)
 {
-	return put_blocks(tx, inode, FORK_DATA, from_le64(di->pending.pos),
-			  from_le64(di->pending.len), false, done);
+	uint64_t pos = from_le64(di->pending.pos), len = from_le64(di->pending.len);
+	bool late = grant_is_late(inode, pos << BLOCK_SHIFT, (pos + len) << BLOCK_SHIFT);
+
+	return put_blocks(tx, inode, FORK_DATA, pos, len, late, done);
 }
 
 static int step_unwrite(struct tx *tx, struct inode *inode, struct dinode *di, bool *done)

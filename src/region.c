@@ -472,6 +472,57 @@ void region_unlock(struct region *r)
 	record_lock(r, F_OFD_SETLK, F_UNLCK, LOCK_BYTE_EXCLUSION);
 }
 
+#define CLIENT_LOCKS (INT64_C(1) << 61) /* the byte of client 0: far behind any region */
+
+static struct flock client_lock(uint32_t client, short type)
+{
+	return (struct flock){
+		.l_type = type, .l_whence = SEEK_SET, .l_start = CLIENT_LOCKS + client, .l_len = 1
+	};
+}
+
+int region_share(struct region *r, uint32_t client, int *ret_fd)
+{
+	struct flock fl = client_lock(client, F_RDLCK);
+	char path[32];
+	int fd, err = 0;
+
+	if (r->fd < 0)
+		return -ENODEV;
+	/* Opened anew, not duplicated: locks belong to the open file description. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", r->fd);
+	fd = open(path, (r->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_SH | LOCK_NB) || fcntl(fd, F_OFD_SETLK, &fl))
+		err = -errno;
+	if (err)
+		region_share_end(r, fd);
+	else
+		*ret_fd = fd;
+	return err;
+}
+
+void region_share_end(struct region *r, int fd)
+{
+	short type = r->read_only ? F_RDLCK : F_WRLCK;
+
+	/*
+	 * Closing any descriptor of the file takes away what names this process; exclusion stands.
+	 * Only who serves shares.
+	 */
+	close(fd);
+	record_lock(r, F_SETLK, type, LOCK_BYTE_WHO);
+	record_lock(r, F_SETLK, type, LOCK_BYTE_SERVING);
+}
+
+bool region_client_alive(const struct region *r, uint32_t client)
+{
+	struct flock fl = client_lock(client, F_WRLCK);
+
+	return fcntl(r->fd, F_OFD_GETLK, &fl) || fl.l_type != F_UNLCK;
+}
+
 bool region_clients_alive(struct region *r)
 {
 	if (r->probe_fd < 0)

@@ -172,6 +172,16 @@ void region_set_serving(struct region *r, bool serving);
 void region_unlock(struct region *r);
 bool region_clients_alive(struct region *r);
 
+/**
+ * region_share - a descriptor of the region for client number @client, with the clients' flock and a
+ * lock of this client alone on its open file description, which the client's mappings keep alive.
+ * region_share_end - close it here, when the client has its own. region_client_alive - whether any
+ * mapping or descriptor that came from it is left. 0, or -errno; -ENODEV where there is no file.
+ */
+int region_share(struct region *r, uint32_t client, int *ret_fd);
+void region_share_end(struct region *r, int fd);
+bool region_client_alive(const struct region *r, uint32_t client);
+
 /*
  * The recorder: a region in memory that remembers every store since the last drain, in program
  * order, with its source position. Crash tests take a snapshot at each drain.

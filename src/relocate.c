@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
 /*
- * relocate.c - giving a piece of a file 2 MiB of its own.
+ * relocate.c - blocks that move: giving a piece of a file 2 MiB of its own, and getting live blocks
+ * out of the hands of a client that does not answer.
  *
  * A mapping is huge where one aligned run of written blocks stands behind an aligned piece of the
  * file, and a device-dax has no other mappings. This makes such a run: takes it, copies what the
@@ -18,6 +19,7 @@
 #include "alloc.h"
 #include "extent.h"
 #include "get_blocks.h"
+#include "grant.h"
 #include "inode.h"
 #include "journal.h"
 #include "layout.h"
@@ -28,6 +30,11 @@
 #include "zeroing.h"
 
 #define HUGE_BYTES ((uint64_t)HUGE_BLOCKS << BLOCK_SHIFT)
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
 
 enum piece_state {
 	PIECE_EMPTY,	 /* a hole from end to end */
@@ -65,11 +72,12 @@ static int take_run(struct tx *tx, uint64_t lblk, uint64_t *ret_pblk)
 	return err;
 }
 
-/* What the file reads as, into the run at @pblk. */
-static int copy_piece(struct tx *tx, struct inode *inode, uint64_t lblk, uint64_t pblk)
+/* What [@lblk, @lblk + @count) reads as, into the run at @pblk. */
+static int copy_blocks(struct tx *tx, struct inode *inode, uint64_t lblk, uint64_t count,
+		       uint64_t pblk)
 {
 	struct region *region = inode->vol->region;
-	uint64_t end = lblk + HUGE_BLOCKS;
+	uint64_t end = lblk + count;
 	int err = 0;
 
 	while (!err && lblk < end) {
@@ -97,12 +105,14 @@ static int copy_piece(struct tx *tx, struct inode *inode, uint64_t lblk, uint64_
 }
 
 /* The old blocks go, the run takes their place. */
-static int replace_piece(struct tx *tx, struct inode *inode, uint64_t lblk, uint64_t pblk)
+static int replace_blocks(struct tx *tx, struct inode *inode, uint64_t lblk, uint64_t count,
+			  uint64_t pblk)
 {
-	struct extent run = { lblk, HUGE_BLOCKS, pblk, EXTENT_WRITTEN };
+	bool late = grant_is_late(inode, lblk << BLOCK_SHIFT, (lblk + count) << BLOCK_SHIFT);
+	struct extent run = { lblk, count, pblk, EXTENT_WRITTEN };
 	struct dinode *di;
 	bool done;
-	int err = put_blocks(tx, inode, FORK_DATA, lblk, HUGE_BLOCKS, false, &done);
+	int err = put_blocks(tx, inode, FORK_DATA, lblk, count, late, &done);
 
 	if (!err && (!done || !get_blocks_room(tx, inode)))
 		err = -EFBIG;
@@ -111,7 +121,7 @@ static int replace_piece(struct tx *tx, struct inode *inode, uint64_t lblk, uint
 	if (!err)
 		err = inode_modify(tx, inode, &di);
 	if (!err)
-		di->nblocks = to_le64(from_le64(di->nblocks) + HUGE_BLOCKS);
+		di->nblocks = to_le64(from_le64(di->nblocks) + count);
 	return err;
 }
 
@@ -129,9 +139,9 @@ static int move_piece(struct tx *tx, struct inode *inode, uint64_t lblk, bool *r
 	if (!err)
 		err = take_run(tx, lblk, &pblk);
 	if (!err)
-		err = copy_piece(tx, inode, lblk, pblk);
+		err = copy_blocks(tx, inode, lblk, HUGE_BLOCKS, pblk);
 	if (!err)
-		err = replace_piece(tx, inode, lblk, pblk);
+		err = replace_blocks(tx, inode, lblk, HUGE_BLOCKS, pblk);
 	*ret_moved = !err;
 	return err;
 }
@@ -197,6 +207,59 @@ int layout_relocate(struct inode *inode, uint64_t pos, uint64_t len, const struc
 
 		err = relocate_piece(inode, lblk, ctx, &moved);
 		*ret_moved += moved ? HUGE_BYTES : 0;
+	}
+	return err;
+}
+
+/* ---- out of the way of a late client --------------------------------------------------------- */
+
+/* The first written blocks in [*@lblk, @end), at most a piece; *@lblk goes behind them. */
+static int copy_out_some(struct tx *tx, struct inode *inode, uint64_t *lblk, uint64_t end)
+{
+	struct alloc_request req = { .large = false };
+	struct extent ext;
+	uint64_t first, pblk;
+	uint32_t count;
+	int err = extent_next(tx, inode, FORK_DATA, *lblk, &ext);
+
+	if (err == -ENOENT || (!err && ext.lblk >= end)) {
+		*lblk = end;
+		return 0;
+	}
+	if (err)
+		return err;
+	first = ext.lblk > *lblk ? ext.lblk : *lblk;
+	count = (uint32_t)(min_u64(min_u64(ext.lblk + ext.count, end) - first, HUGE_BLOCKS));
+	*lblk = first + count;
+	if (ext.state != EXTENT_WRITTEN)
+		return 0;
+	req.count = count;
+	err = alloc_blocks(tx, &req, &pblk, &count);
+	if (!err)
+		err = copy_blocks(tx, inode, first, count, pblk);
+	if (!err)
+		err = replace_blocks(tx, inode, first, count, pblk);
+	*lblk = first + count;
+	return err;
+}
+
+int layout_copy_out(struct inode *inode, uint64_t pos, uint64_t len)
+{
+	uint64_t stop = len > MAX_FILE_BYTES - pos ? MAX_FILE_BYTES : pos + len;
+	uint64_t lblk = pos >> BLOCK_SHIFT, end = (stop + BLOCK_BYTES - 1) >> BLOCK_SHIFT;
+	int err = 0;
+
+	if (!grant_is_late(inode, pos, stop))
+		return 0;
+	while (!err && lblk < end) {
+		struct tx *tx;
+
+		err = tx_begin(inode->vol, 0, &tx, HERE);
+		if (err)
+			return err;
+		ilock(inode, SYNC_EXCL, HERE);
+		err = tx_end(tx, copy_out_some(tx, inode, &lblk, end));
+		iunlock(inode, SYNC_EXCL, HERE);
 	}
 	return err;
 }

@@ -27,6 +27,8 @@
 #include "verified.h"
 #include "volume.h"
 
+#define RECALL_TIMEOUT_NS UINT64_C(1000000000) /* unless the mount says otherwise */
+
 #define TINY_BLOCKS 1024u   /* below 4 MiB everything is small */
 #define SMALL_BLOCKS 16384u /* below 64 MiB */
 
@@ -285,6 +287,8 @@ static void volume_init(struct volume *vol, struct region *region, const struct 
 	vol->mem = env->mem;
 	vol->policy = env->policy ? env->policy : &policy_mmaplock;
 	vol->holder_ops = env->holder_ops;
+	vol->recall_timeout_ns = env->recall_timeout_ns ? env->recall_timeout_ns
+							: RECALL_TIMEOUT_NS;
 	vol->holder_ctx = env->holder_ctx;
 	vol->log = env->log;
 	vol->log_ctx = env->log_ctx;
@@ -324,8 +328,17 @@ static void mark_mounted(struct volume *vol, struct super *s)
 /* End quarantines whose holders are known to be gone. */
 static int end_quarantine(struct volume *vol)
 {
-	if (region_clients_alive(vol->region))
+	if (!region_clients_alive(vol->region))
+		return alloc_release_all(vol);
+	atomic_store(&vol->orphans, true);
+	return 0;
+}
+
+int volume_orphans_gone(struct volume *vol)
+{
+	if (!atomic_load(&vol->orphans) || region_clients_alive(vol->region))
 		return 0;
+	atomic_store(&vol->orphans, false);
 	return alloc_release_all(vol);
 }
 

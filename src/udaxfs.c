@@ -33,6 +33,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "clientd.h"
 #include "format.h"
 #include "fuse_session.h"
 #include "inode.h"
@@ -216,6 +217,10 @@ static int mount_session(struct daemon *d)
 		return fail(d, "cannot mount on %s%s%s", d->opt.mountpoint, *said ? ": " : "",
 			    said);
 	region_set_serving(d->region, true);
+	/* Files can be used without: then the kernel's mapping is all that there is. */
+	err = clientd_new(d->vol, d->session->tokens, &d->session->clientd);
+	if (err)
+		log_errorf("no direct mapping: clients cannot connect: %s", strerror(-err));
 	return 0;
 }
 
@@ -317,6 +322,9 @@ static int serve(struct daemon *d)
 {
 	int err = session_run(d->session, d->signal_fd, on_idle, d);
 
+	if (d->session->clientd && err != -ETIMEDOUT)
+		clientd_delete(d->session->clientd);
+	d->session->clientd = NULL;
 	region_set_serving(d->region, false);
 	if (err == -ETIMEDOUT) {
 		/* Something is stuck: leave the volume as a crash would, to be recovered. */

@@ -32,6 +32,7 @@ struct volume_stat {
 	atomic_ullong blocks_allocated, blocks_freed, blocks_zeroed;
 	atomic_ullong fills, reads, writes, writebacks, writebacks_discarded;
 	atomic_ullong layout_changes, gate_rounds, gate_gave_up, parked;
+	atomic_ullong faults, recalls, recalls_late;
 	atomic_ullong errors; /* damage met on the medium */
 };
 
@@ -53,6 +54,10 @@ struct volume {
 	uint8_t uuid[16];
 	char label[64];
 
+	uint64_t recall_timeout_ns; /* how long a client has to answer a recall */
+	atomic_uint nlate;	    /* recalls not answered in time: quarantine does not end */
+	atomic_bool orphans;	    /* clients of an earlier daemon may map anything (grant.h) */
+
 	bool read_only;
 	atomic_bool shut_down; /* every operation gives EIO, as if power had gone */
 
@@ -73,6 +78,7 @@ struct volume_env {
 	const struct udax_policy *policy;    /* NULL: the shipped one */
 	const struct holder_ops *holder_ops; /* NULL: nobody but the core touches files */
 	void *holder_ctx;
+	uint64_t recall_timeout_ns; /* 0: a second */
 	bool read_only;
 	void (*log)(void *ctx, const char *line); /* damage met, recovery done; NULL: silent */
 	void *log_ctx;
@@ -125,6 +131,12 @@ void volume_abandon(struct volume *vol);
  * size in *@ret_blocks; -EROFS, -EIO, -ENOMEM.
  */
 int volume_grow(struct volume *vol, uint64_t *ret_blocks);
+
+/**
+ * volume_orphans_gone - look again whether clients of an earlier daemon live; if not, their quarantine
+ * ends. To be called now and then while vol->orphans is set, by a thread that holds nothing. 0, -EIO.
+ */
+int volume_orphans_gone(struct volume *vol);
 
 /** volume_shutdown - from now on every operation gives -EIO and nothing is written. */
 void volume_shutdown(struct volume *vol);

@@ -56,12 +56,6 @@ static void on_notify(void *ctx, uint64_t ino, uint64_t pos, uint64_t len)
 	notified++;
 }
 
-static void on_recall(void *ctx, uint64_t ino, uint64_t pos, uint64_t len)
-{
-	(void)ino, (void)pos, (void)len;
-	wrong(ctx, "a recall, and there are no clients");
-}
-
 static void on_attr_changed(void *ctx, uint64_t ino)
 {
 	(void)ctx, (void)ino;
@@ -75,7 +69,6 @@ static void on_resume(void *ctx, struct waiter *waiter, uint64_t delay_ns)
 
 static const struct holder_ops holders = {
 	.notify = on_notify,
-	.recall = on_recall,
 	.attr_changed = on_attr_changed,
 	.resume = on_resume,
 };

@@ -55,11 +55,6 @@ static void notify(void *ctx, uint64_t ino, uint64_t pos, uint64_t len)
 		atomic_store(&kernel->stuck, true);
 }
 
-static void recall(void *ctx, uint64_t ino, uint64_t pos, uint64_t len)
-{
-	(void)ctx, (void)ino, (void)pos, (void)len;
-}
-
 static void attr_changed(void *ctx, uint64_t ino)
 {
 	(void)ctx, (void)ino;
@@ -71,7 +66,7 @@ static void resume(void *ctx, struct waiter *waiter, uint64_t delay_ns)
 	atomic_store(&((struct kernel *)waiter)->resumed, true);
 }
 
-static const struct holder_ops ops = { notify, recall, attr_changed, resume };
+static const struct holder_ops ops = { notify, attr_changed, resume };
 
 static void punch(void *arg)
 {

@@ -267,6 +267,25 @@ struct udax_ioc_exchange {
  */
 #define UDAX_IOC_EXCHANGE _IOW(UDAX_IOC_MAGIC, 11, struct udax_ioc_exchange)
 
+/* ---- attaching ---------------------------------------------------------------------------------- */
+
+struct udax_ioc_attach {
+	__u32 version;	   /* in */
+	__u32 lifetime_ms; /* of the token */
+	__u8 token[UDAX_TOKEN_BYTES];
+	__u8 writable; /* whether the descriptor is open for writing, and so the token good for it */
+	__u8 reserved[7];
+	char socket[64]; /* its name in the abstract namespace, without the leading NUL */
+};
+
+/**
+ * A token with which libudax attaches the file of this descriptor, to map it directly; good once.
+ *
+ * EBUSY: the file is in cached mode. EACCES: not the daemon's user, and not root: such a process
+ * is not given the region. ENOSYS: this mount serves no clients. EISDIR. EAGAIN: as UDAX_IOC_TOKEN.
+ */
+#define UDAX_IOC_ATTACH _IOWR(UDAX_IOC_MAGIC, 14, struct udax_ioc_attach)
+
 /* ---- moving --------------------------------------------------------------------------------------- */
 
 struct udax_ioc_relocate {

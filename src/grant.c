@@ -1,0 +1,543 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
+/*
+ * grant.c - grants of one inode to its clients; see grant.h.
+ *
+ * An attachment's chunks stand in a hash table by index, so that a file of any size costs what is
+ * granted of it, and neighbours need no merging: they are bits. A recall that reaches to the end of
+ * the file looks at the chunks there are, not at the range.
+ */
+#include "grant.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "format.h"
+#include "gate.h"
+#include "inode.h"
+#include "mem.h"
+#include "mode.h"
+#include "region.h"
+#include "volume.h"
+
+#define CHUNK_BLOCKS 512u
+#define WORDS (CHUNK_BLOCKS / 64)
+#define FIRST_ROOM 16u
+
+struct grant_chunk {
+	struct grant_chunk *next;
+	uint64_t index; /* block / CHUNK_BLOCKS */
+	uint64_t bits[GRANT_NR_KINDS][WORDS];
+};
+
+struct recall {
+	struct recall *next;
+	uint32_t seq;
+	bool late;
+	uint64_t pos, end;
+};
+
+static bool overlap(uint64_t pos, uint64_t end, uint64_t other_pos, uint64_t other_end)
+{
+	return pos < other_end && other_pos < end;
+}
+
+/* ---- bits --------------------------------------------------------------------------------------- */
+
+static struct grant_chunk **chunk_slot(const struct attachment *att, uint64_t index)
+{
+	return &att->chunks[index * UINT64_C(0x9e3779b97f4a7c15) >> 32 & (att->room - 1)];
+}
+
+static struct grant_chunk *chunk_find(const struct attachment *att, uint64_t index)
+{
+	struct grant_chunk *chunk = att->room ? *chunk_slot(att, index) : NULL;
+
+	while (chunk && chunk->index != index)
+		chunk = chunk->next;
+	return chunk;
+}
+
+static int chunks_grow(struct attachment *att)
+{
+	struct mem *mem = att->inode->vol->mem;
+	unsigned room = att->room ? 2 * att->room : FIRST_ROOM, old_room = att->room;
+	struct grant_chunk **chunks = mem_alloc(mem, room * sizeof(*chunks)), **old = att->chunks;
+
+	if (!chunks)
+		return -ENOMEM;
+	att->chunks = chunks;
+	att->room = room;
+	for (unsigned i = 0; i < old_room; i++)
+		for (struct grant_chunk *chunk = old[i], *next; chunk; chunk = next) {
+			struct grant_chunk **slot = chunk_slot(att, chunk->index);
+
+			next = chunk->next;
+			chunk->next = *slot;
+			*slot = chunk;
+		}
+	mem_free(mem, old);
+	return 0;
+}
+
+static struct grant_chunk *chunk_get(struct attachment *att, uint64_t index)
+{
+	struct grant_chunk *chunk = chunk_find(att, index), **slot;
+
+	if (chunk)
+		return chunk;
+	if (att->nchunks >= att->room && chunks_grow(att))
+		return NULL;
+	chunk = mem_alloc(att->inode->vol->mem, sizeof(*chunk));
+	if (!chunk)
+		return NULL;
+	slot = chunk_slot(att, index);
+	*chunk = (struct grant_chunk){ .next = *slot, .index = index };
+	*slot = chunk;
+	att->nchunks++;
+	return chunk;
+}
+
+/* The bits of word @w of a chunk that lie in blocks [@first, @end). */
+static uint64_t word_mask(const struct grant_chunk *chunk, unsigned w, uint64_t first, uint64_t end)
+{
+	uint64_t base = chunk->index * CHUNK_BLOCKS + w * 64u;
+	uint64_t from = first > base ? first - base : 0, to = end > base ? end - base : 0;
+
+	if (from >= 64 || to <= from)
+		return 0;
+	return (to >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << to) - 1) & ~UINT64_C(0) << from;
+}
+
+/* Go over the words that hold blocks [@first, @end): clear what they have of @kinds, if @clear.
+ * Returns whether there was any. */
+static bool chunk_bits(struct grant_chunk *chunk, unsigned kinds, uint64_t first, uint64_t end,
+		       bool clear)
+{
+	bool any = false;
+
+	for (unsigned w = 0; w < WORDS; w++) {
+		uint64_t mask = word_mask(chunk, w, first, end);
+
+		for (unsigned kind = 0; mask && kind < GRANT_NR_KINDS; kind++) {
+			if (!(kinds >> kind & 1) || !(chunk->bits[kind][w] & mask))
+				continue;
+			any = true;
+			if (clear)
+				chunk->bits[kind][w] &= ~mask;
+		}
+	}
+	return any;
+}
+
+#define ALL_KINDS ((1u << GRANT_NR_KINDS) - 1)
+
+/* Whether @att has any of @kinds in bytes [@pos, @end); @clear: not any more. */
+static bool att_bits(const struct attachment *att, unsigned kinds, uint64_t pos, uint64_t end,
+		     bool clear)
+{
+	uint64_t first = pos >> BLOCK_SHIFT;
+	uint64_t stop = end > MAX_FILE_BYTES ? UINT64_MAX : (end + BLOCK_BYTES - 1) >> BLOCK_SHIFT;
+	bool any = false;
+
+	if (!att->nchunks || first >= stop)
+		return false;
+	if ((stop - 1) / CHUNK_BLOCKS - first / CHUNK_BLOCKS < att->nchunks) {
+		for (uint64_t i = first / CHUNK_BLOCKS; i <= (stop - 1) / CHUNK_BLOCKS; i++) {
+			struct grant_chunk *chunk = chunk_find(att, i);
+
+			if (chunk)
+				any |= chunk_bits(chunk, kinds, first, stop, clear);
+		}
+		return any;
+	}
+	for (unsigned i = 0; i < att->room; i++)
+		for (struct grant_chunk *chunk = att->chunks[i]; chunk; chunk = chunk->next)
+			any |= chunk_bits(chunk, kinds, first, stop, clear);
+	return any;
+}
+
+static int att_set(struct attachment *att, enum grant_kind kind, uint64_t pos, uint64_t len)
+{
+	uint64_t first = pos >> BLOCK_SHIFT, stop = (pos + len + BLOCK_BYTES - 1) >> BLOCK_SHIFT;
+
+	/* All memory first: a grant is recorded wholly, or not. */
+	for (uint64_t i = first / CHUNK_BLOCKS; i <= (stop - 1) / CHUNK_BLOCKS; i++)
+		if (!chunk_get(att, i))
+			return -ENOMEM;
+	for (uint64_t i = first / CHUNK_BLOCKS; i <= (stop - 1) / CHUNK_BLOCKS; i++) {
+		struct grant_chunk *chunk = chunk_find(att, i);
+
+		for (unsigned w = 0; w < WORDS; w++)
+			chunk->bits[kind][w] |= word_mask(chunk, w, first, stop);
+	}
+	return 0;
+}
+
+/* ---- attaching ------------------------------------------------------------------------------------ */
+
+int attach(struct inode *inode, struct client *client, uint32_t id, bool writable,
+	   struct attachment **ret_att)
+{
+	struct holder *holder = holder_of(inode);
+	struct attachment *att = holder ? mem_alloc(inode->vol->mem, sizeof(*att)) : NULL;
+	int err = 0;
+
+	if (!att)
+		return -ENOMEM;
+	*att = (struct attachment){
+		.client = client, .inode = inode, .id = id, .writable = writable
+	};
+	/* The mode is looked at and counted in under one lock: RACES.md, row 59. */
+	sync_lock(&holder->lock, 0, HERE);
+	if (holder->mode != MODE_UNCACHED) {
+		err = -EBUSY;
+	} else {
+		att->next = holder->attachments;
+		holder->attachments = att;
+		holder->nattached++;
+	}
+	sync_unlock(&holder->lock, HERE);
+	if (err) {
+		mem_free(inode->vol->mem, att);
+		return err;
+	}
+	inode_ref(inode);
+	*ret_att = att;
+	return 0;
+}
+
+static void att_free(struct attachment *att)
+{
+	struct mem *mem = att->inode->vol->mem;
+
+	for (unsigned i = 0; i < att->room; i++)
+		for (struct grant_chunk *chunk = att->chunks[i], *next; chunk; chunk = next) {
+			next = chunk->next;
+			mem_free(mem, chunk);
+		}
+	mem_free(mem, att->chunks);
+	mem_free(mem, att);
+}
+
+static void recall_free(struct attachment *att, struct recall **link)
+{
+	struct recall *recall = *link;
+
+	*link = recall->next;
+	if (recall->late)
+		atomic_fetch_sub(&att->inode->vol->nlate, 1);
+	mem_free(att->inode->vol->mem, recall);
+}
+
+void detach(struct attachment *att)
+{
+	struct inode *inode = att->inode;
+	struct holder *holder = holder_of(inode);
+	struct attachment **link = &holder->attachments;
+
+	sync_lock(&holder->lock, 0, HERE);
+	while (*link != att)
+		link = &(*link)->next;
+	*link = att->next;
+	while (att->recalls)
+		recall_free(att, &att->recalls);
+	mode_detached(holder);
+	holder_unlock_and_resume(inode, holder, HERE);
+	att_free(att);
+	inode_put(inode);
+}
+
+/* ---- granting ------------------------------------------------------------------------------------- */
+
+static bool gate_on(const struct holder *holder, uint64_t pos, uint64_t end)
+{
+	for (const struct gate *gate = holder->gates; gate; gate = gate->next)
+		if (overlap(gate->pos, gate->end, pos, end))
+			return true;
+	return false;
+}
+
+/* Cut [*first, *end), which holds the block of @pos, so that no gate stands on the rest. */
+static void cut_by_gates(const struct holder *holder, uint64_t pos, uint64_t *first, uint64_t *end)
+{
+	for (const struct gate *gate = holder->gates; gate; gate = gate->next) {
+		if (gate->end <= pos && gate->end > *first)
+			*first = gate->end;
+		if (gate->pos > pos && gate->pos < *end)
+			*end = gate->pos;
+	}
+}
+
+int grant_generation(struct attachment *att, uint64_t pos, bool may_wait, uint64_t *first,
+		     uint64_t *end, uint64_t *ret_generation)
+{
+	const uint64_t granule = att->inode->vol->region->granule_bytes;
+	struct holder *holder = holder_of(att->inode);
+	int err = 0;
+
+	sync_lock(&holder->lock, 0, HERE);
+	while (gate_on(holder, pos, pos + granule) && may_wait && !atomic_load(&att->client->gone))
+		sync_wait(&holder->changed, &holder->lock, HERE);
+	if (atomic_load(&att->client->gone))
+		err = -ECONNRESET;
+	else if (gate_on(holder, pos, pos + granule))
+		err = -EAGAIN;
+	cut_by_gates(holder, pos, first, end);
+	*ret_generation = holder->generation;
+	sync_unlock(&holder->lock, HERE);
+	return err;
+}
+
+/* Whether blocks are being put where @kind says that there are none. */
+static bool is_being_filled(const struct holder *holder, enum grant_kind kind, uint64_t pos,
+			    uint64_t end)
+{
+	for (const struct fill *fill = holder->fills; fill; fill = fill->next) {
+		if (kind == GRANT_BEHIND_EOF && fill->extends)
+			return true;
+		if (kind == GRANT_ZERO && overlap(fill->pos, fill->end, pos, end))
+			return true;
+	}
+	return false;
+}
+
+int grant_record(struct attachment *att, enum grant_kind kind, uint64_t pos, uint64_t len,
+		 uint64_t generation, void (*send)(void *arg), void *arg)
+{
+	struct holder *holder = holder_of(att->inode);
+	int err = 0;
+
+	sync_lock(&holder->lock, 0, HERE);
+	if (atomic_load(&att->client->gone))
+		err = -ECONNRESET; /* nobody would ever give it back: row 60 */
+	else if (gate_on(holder, pos, pos + len) || holder->generation != generation ||
+		 is_being_filled(holder, kind, pos, pos + len))
+		err = -EAGAIN;
+	else
+		err = att_set(att, kind, pos, len);
+	if (!err)
+		send(arg);
+	sync_unlock(&holder->lock, HERE);
+	return err;
+}
+
+void grant_returned(struct attachment *att, uint64_t pos, uint64_t len)
+{
+	struct holder *holder = holder_of(att->inode);
+
+	sync_lock(&holder->lock, 0, HERE);
+	att_bits(att, ALL_KINDS, pos, len > UINT64_MAX - pos ? UINT64_MAX : pos + len, true);
+	holder_unlock_and_resume(att->inode, holder, HERE);
+}
+
+/* ---- taking back ---------------------------------------------------------------------------------- */
+
+/* Whatever was granted in the range was granted before the recall: a gate stands on it since. */
+bool grant_acknowledged(struct attachment *att, uint32_t seq)
+{
+	struct holder *holder = holder_of(att->inode);
+	struct recall **link = &att->recalls, *recall;
+
+	sync_lock(&holder->lock, 0, HERE);
+	while (*link && (*link)->seq != seq)
+		link = &(*link)->next;
+	recall = *link;
+	if (!recall) {
+		sync_unlock(&holder->lock, HERE);
+		return false;
+	}
+	if (recall->late)
+		att->client->ops->late(att->client, att->id, seq, recall->pos,
+				       recall->end - recall->pos);
+	else
+		att_bits(att, ALL_KINDS, recall->pos, recall->end, true);
+	recall_free(att, link);
+	holder_unlock_and_resume(att->inode, holder, HERE);
+	return true;
+}
+
+static int recall_one(struct attachment *att, uint64_t pos, uint64_t end)
+{
+	struct recall *recall = mem_alloc(att->inode->vol->mem, sizeof(*recall)), **link;
+
+	if (!recall)
+		return -ENOMEM;
+	*recall = (struct recall){ .seq = ++att->last_seq, .pos = pos, .end = end };
+	for (link = &att->recalls; *link; link = &(*link)->next)
+		;
+	*link = recall;
+	att->client->ops->recall(att->client, att->id, recall->seq, pos,
+				 end == UINT64_MAX ? UINT64_MAX : end - pos);
+	return 0;
+}
+
+static bool recall_unanswered(const struct holder *holder, uint64_t pos, uint64_t end)
+{
+	for (const struct attachment *att = holder->attachments; att; att = att->next)
+		for (const struct recall *recall = att->recalls; recall; recall = recall->next)
+			if (!recall->late && overlap(recall->pos, recall->end, pos, end))
+				return true;
+	return false;
+}
+
+/* The deadline is over: what is not answered counts no more, but is remembered. */
+static void give_up(struct holder *holder, uint64_t pos, uint64_t end)
+{
+	for (struct attachment *att = holder->attachments; att; att = att->next)
+		for (struct recall *recall = att->recalls; recall; recall = recall->next) {
+			if (recall->late || !overlap(recall->pos, recall->end, pos, end))
+				continue;
+			recall->late = true;
+			atomic_fetch_add(&att->inode->vol->nlate, 1);
+			atomic_fetch_add(&att->inode->vol->stat.recalls_late, 1);
+			att_bits(att, ALL_KINDS, recall->pos, recall->end, true);
+		}
+}
+
+void grant_recall(struct inode *inode, uint64_t pos, uint64_t end)
+{
+	struct volume *vol = inode->vol;
+	struct holder *holder = holder_of(inode);
+	uint64_t deadline = sync_now_ns(vol->sync) + vol->recall_timeout_ns;
+	bool waiting = true;
+
+	sync_lock(&holder->lock, 0, HERE);
+	for (struct attachment *att = holder->attachments; att; att = att->next) {
+		if (!att_bits(att, ALL_KINDS, pos, end, false))
+			continue;
+		/* Without memory: close finds the grant, and the gate goes round again. */
+		if (recall_one(att, pos, end))
+			continue;
+		atomic_fetch_add(&vol->stat.recalls, 1);
+	}
+	while (waiting && recall_unanswered(holder, pos, end))
+		waiting = sync_wait_until(&holder->changed, &holder->lock, deadline, HERE);
+	give_up(holder, pos, end);
+	sync_unlock(&holder->lock, HERE);
+}
+
+bool grant_exists(const struct holder *holder, uint64_t pos, uint64_t end)
+{
+	sync_assert_locked(&holder->lock);
+	for (const struct attachment *att = holder->attachments; att; att = att->next)
+		if (att_bits(att, ALL_KINDS, pos, end, false))
+			return true;
+	return false;
+}
+
+bool grant_is_late(struct inode *inode, uint64_t pos, uint64_t end)
+{
+	struct holder *holder = atomic_load(&inode->holder);
+	bool late = false;
+
+	if (atomic_load(&inode->vol->orphans))
+		return true;
+	if (!holder || !atomic_load(&inode->vol->nlate))
+		return false;
+	sync_lock(&holder->lock, 0, HERE);
+	for (const struct attachment *att = holder->attachments; att; att = att->next)
+		for (const struct recall *recall = att->recalls; recall; recall = recall->next)
+			late |= recall->late && overlap(recall->pos, recall->end, pos, end);
+	sync_unlock(&holder->lock, HERE);
+	return late;
+}
+
+/* ---- filling -------------------------------------------------------------------------------------- */
+
+/* Whether somebody shows what the fill changes. */
+static bool fill_conflicts(const struct holder *holder, const struct fill *fill)
+{
+	for (const struct attachment *att = holder->attachments; att; att = att->next) {
+		if (att_bits(att, 1u << GRANT_ZERO, fill->pos, fill->end, false))
+			return true;
+		if (fill->extends &&
+		    att_bits(att, 1u << GRANT_BEHIND_EOF, fill->pos, UINT64_MAX, false))
+			return true;
+	}
+	return false;
+}
+
+static void fill_announce(struct holder *holder, struct fill *fill)
+{
+	fill->next = holder->fills;
+	holder->fills = fill;
+	fill->announced = true;
+}
+
+/* Recall who shows zeroes, and announce the fill before anybody can be granted such again. */
+static int fill_recall(struct inode *inode, struct holder *holder, struct fill *fill)
+{
+	/* What lies behind EOF is behind fill->pos: file_write() sees to that. */
+	uint64_t end = fill->extends ? UINT64_MAX : fill->end;
+	struct gate gate;
+	int err = gate_open(inode, &gate, fill->pos, end, true);
+
+	if (err)
+		return err;
+	gate_recall(inode, &gate);
+	sync_lock(&holder->lock, 0, HERE);
+	if (!fill_conflicts(holder, fill))
+		fill_announce(holder, fill);
+	sync_unlock(&holder->lock, HERE);
+	gate_end(inode, &gate, false);
+	return 0;
+}
+
+int fill_begin(struct inode *inode, struct fill *fill, uint64_t pos, uint64_t end, bool extends,
+	       bool may_wait)
+{
+	struct holder *holder = atomic_load(&inode->holder);
+	int err = 0;
+
+	*fill = (struct fill){ .pos = pos, .end = end, .extends = extends };
+	if (!holder)
+		return 0; /* never opened: nobody can have it attached while the caller works on it */
+	while (!err && !fill->announced) {
+		sync_lock(&holder->lock, 0, HERE);
+		if (holder->mode == MODE_CACHED || !fill_conflicts(holder, fill))
+			fill_announce(holder, fill);
+		sync_unlock(&holder->lock, HERE);
+		if (!fill->announced)
+			err = may_wait ? fill_recall(inode, holder, fill) : -EAGAIN;
+	}
+	return err;
+}
+
+void fill_end(struct inode *inode, struct fill *fill)
+{
+	struct holder *holder = atomic_load(&inode->holder);
+	struct fill **link;
+
+	if (!fill->announced)
+		return;
+	sync_lock(&holder->lock, 0, HERE);
+	for (link = &holder->fills; *link != fill; link = &(*link)->next)
+		;
+	*link = fill->next;
+	holder->generation++;
+	sync_wake(&holder->changed);
+	sync_unlock(&holder->lock, HERE);
+}
+
+/* ---- for people ----------------------------------------------------------------------------------- */
+
+void grant_stat(struct attachment *att, struct grant_stat *ret)
+{
+	struct holder *holder = holder_of(att->inode);
+
+	*ret = (struct grant_stat){ 0 };
+	sync_lock(&holder->lock, 0, HERE);
+	for (unsigned i = 0; i < att->room; i++)
+		for (const struct grant_chunk *chunk = att->chunks[i]; chunk; chunk = chunk->next)
+			for (unsigned kind = 0; kind < GRANT_NR_KINDS; kind++)
+				for (unsigned w = 0; w < WORDS; w++)
+					ret->bytes[kind] +=
+						(uint64_t)__builtin_popcountll(chunk->bits[kind][w])
+						<< BLOCK_SHIFT;
+	for (const struct recall *recall = att->recalls; recall; recall = recall->next) {
+		ret->nrecalls += !recall->late;
+		ret->nlate += recall->late;
+	}
+	sync_unlock(&holder->lock, HERE);
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
+/*
+ * grant.h - what clients may map of an inode: recorded, recalled, acknowledged.
+ *
+ * A client (one process) attaches a file; from then on it is given *grants*: it may map these
+ * blocks, or show zeroes for this hole, or let a touch of these pages behind EOF end in SIGBUS. A
+ * grant lasts until the client gives it back, unasked or because it is recalled, or is known to be
+ * dead. Kept in granule-sized bits, 512 blocks a chunk.
+ *
+ * Everything here lives under the holder's lock, with the gates: that a fault looks at the gates
+ * and records its grant in one step is what keeps it from a range that is being invalidated
+ * (RACES.md, row 56). So is what a client hears: struct client_ops is called under that lock and
+ * never waits, which is why a recall cannot overtake the grant that it takes back (row 41).
+ *
+ * A recall happens under an open gate on its range, so nothing is granted there meanwhile, and an
+ * acknowledgement is for all that was granted. A client that does not answer in time is *late*: the
+ * gate goes on without it, and until it answers
+ *   - blocks that are freed in that range go to quarantine: on the medium they are neither used nor
+ *     free (plane 1 of the space maps), so that a crash does not set them free either;
+ *   - blocks in it that would move are copied out first (layout.c).
+ *
+ * Quarantine ends (alloc_release_all) when no recall of any client is late (vol->nlate). Clients that
+ * outlived an earlier daemon are unknown; while one of them may map the region, all of it is taken
+ * for late (vol->orphans).
+ *
+ * Filling. Somebody who shows zeroes for a hole must not do so any longer when there is a block.
+ * Whoever puts a block into a hole of a file that clients may have attached, or moves EOF up,
+ * announces it (fill_begin), which recalls such grants first. A fault that found a hole while one
+ * was announced looks again.
+ */
+#ifndef UDAX_GRANT_H
+#define UDAX_GRANT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "holder.h"
+
+struct inode;
+struct client;
+
+enum grant_kind { GRANT_READ, GRANT_WRITE, GRANT_ZERO, GRANT_BEHIND_EOF, GRANT_NR_KINDS };
+
+struct client_ops {
+	/* @pos, @len: bytes; @len UINT64_MAX: to the end. The answer is grant_acknowledged(@seq). */
+	void (*recall)(struct client *client, uint32_t id, uint32_t seq, uint64_t pos,
+		       uint64_t len);
+	/* The client has answered a recall after its deadline. */
+	void (*late)(struct client *client, uint32_t id, uint32_t seq, uint64_t pos, uint64_t len);
+};
+
+/** A process that maps files. The frontend embeds it, and detaches everything before it frees it. */
+struct client {
+	const struct client_ops *ops;
+	atomic_bool gone; /* its stream has ended: nothing more is granted */
+};
+
+/** One file attached by one client. */
+struct attachment {
+	struct attachment *next; /* of the holder's */
+	struct client *client;
+	struct inode *inode; /* a reference */
+	uint32_t id;	     /* the client's name for it */
+	bool writable;
+	uint32_t last_seq;
+	struct grant_chunk **chunks; /* by hash of their index */
+	unsigned nchunks, room;
+	struct recall *recalls; /* not answered yet */
+};
+
+/**
+ * attach - count @client in as one who may map @inode; takes a reference of its own. -EBUSY: the file
+ * is not in uncached mode. -ENOMEM. Undone by detach(), which forgets what was granted.
+ */
+int attach(struct inode *inode, struct client *client, uint32_t id, bool writable,
+	   struct attachment **ret_att);
+void detach(struct attachment *att);
+
+/**
+ * grant_generation - what a fault remembers before it looks at the extents. -EAGAIN when a gate
+ * stands on the block of @pos: with @may_wait it waits for its end. *@pos, *@end: a range around
+ * the block, cut so that no other gate stands on it. -ECONNRESET: the client is gone.
+ */
+int grant_generation(struct attachment *att, uint64_t pos, bool may_wait, uint64_t *first,
+		     uint64_t *end, uint64_t *ret_generation);
+
+/**
+ * grant_record - grant [@pos, @pos + @len), unless a gate stands on it or what was looked up at
+ * @generation may be wrong: -EAGAIN, look again. -ECONNRESET, -ENOMEM. @send is called under the
+ * lock, so that the client hears of it before it hears of a recall; it never waits.
+ */
+int grant_record(struct attachment *att, enum grant_kind kind, uint64_t pos, uint64_t len,
+		 uint64_t generation, void (*send)(void *arg), void *arg);
+
+/** grant_returned - the client maps nothing of the range any more. */
+void grant_returned(struct attachment *att, uint64_t pos, uint64_t len);
+
+/**
+ * grant_acknowledged - the client has given back what recall @seq asked for. Returns false when there
+ * is no such recall: the client is lying.
+ */
+bool grant_acknowledged(struct attachment *att, uint32_t seq);
+
+/**
+ * grant_recall - take back all grants in [@pos, @end), a range under an open gate: returns when
+ * every client has answered, is gone, or is late. Holds nothing.
+ */
+void grant_recall(struct inode *inode, uint64_t pos, uint64_t end);
+
+/** grant_exists - whether a grant is left in the range, of a client that is not late. Locked. */
+bool grant_exists(const struct holder *holder, uint64_t pos, uint64_t end);
+
+/** grant_is_late - whether somebody may still map what was in the range: a late client, or one that
+ * outlived an earlier daemon. */
+bool grant_is_late(struct inode *inode, uint64_t pos, uint64_t end);
+
+/** An announcement that holes become blocks, or that EOF moves up. The caller's, from begin to end. */
+struct fill {
+	struct fill *next;
+	uint64_t pos, end;
+	bool extends, announced;
+};
+
+/**
+ * fill_begin - before blocks are put into holes of [@pos, @end), or, with @extends, EOF moves up.
+ * -EAGAIN when that means a recall and @may_wait is false; -ENOMEM. The caller holds nothing.
+ */
+int fill_begin(struct inode *inode, struct fill *fill, uint64_t pos, uint64_t end, bool extends,
+	       bool may_wait);
+void fill_end(struct inode *inode, struct fill *fill);
+
+/* What `udaxctl holders` shows of one attachment: bytes by kind, and recalls not answered. */
+struct grant_stat {
+	uint64_t bytes[GRANT_NR_KINDS];
+	unsigned nrecalls, nlate;
+};
+void grant_stat(struct attachment *att, struct grant_stat *ret);
+
+#endif
