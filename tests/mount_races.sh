@@ -65,6 +65,25 @@ from_a_directory_that_the_mount_covers() {
 	fsck_clean "$region"
 }
 
+# 66, by the program: what cat and a mapping have left in the kernel's cache is not what comes next.
+what_udaxctl_exchanges_is_seen_by_the_next_read() {
+	local i
+	tool_file -c "$mnt/a" write 0 65536 a
+	tool_file -c "$mnt/b" write 0 65536 b
+	for i in 1 2 3 4; do
+		cat "$mnt/a" "$mnt/b" >"$work/before"
+		tool_file -r "$mnt/a" mapro 65536 load 0 65536 >/dev/null
+		# The kernel closes files some time after the program has.
+		wait_for 5 udaxctl exchange "$mnt/a" 0 "$mnt/b" 0 65536
+		cat "$mnt/b" "$mnt/a" >"$work/after"
+		cmp "$work/before" "$work/after"
+		same "65536x$([ $((i % 2)) = 1 ] && echo b || echo a) " \
+			"$(tool_file -r "$mnt/a" mapro 65536 load 0 65536)" "a through a mapping"
+	done
+}
+
+_title="what udaxctl exchanges is seen by the next read" \
+	check on_a_volume_of_its_own what_udaxctl_exchanges_is_seen_by_the_next_read none
 _title="the daemon has nothing of its own mount open" \
 	check on_a_volume_of_its_own no_file_of_its_own_mount none
 _title="a daemon started where it mounts can be stopped" check from_a_directory_that_the_mount_covers
