@@ -23,6 +23,7 @@
 #define CHUNK_BLOCKS 512u
 #define WORDS (CHUNK_BLOCKS / 64)
 #define FIRST_ROOM 16u
+#define ALL_KINDS ((1u << GRANT_NR_KINDS) - 1)
 
 struct grant_chunk {
 	struct grant_chunk *next;
@@ -130,8 +131,6 @@ static bool chunk_bits(struct grant_chunk *chunk, unsigned kinds, uint64_t first
 	return any;
 }
 
-#define ALL_KINDS ((1u << GRANT_NR_KINDS) - 1)
-
 /* Whether @att has any of @kinds in bytes [@pos, @end); @clear: not any more. */
 static bool att_bits(const struct attachment *att, unsigned kinds, uint64_t pos, uint64_t end,
 		     bool clear)
@@ -155,6 +154,31 @@ static bool att_bits(const struct attachment *att, unsigned kinds, uint64_t pos,
 		for (struct grant_chunk *chunk = att->chunks[i]; chunk; chunk = chunk->next)
 			any |= chunk_bits(chunk, kinds, first, stop, clear);
 	return any;
+}
+
+/* Cut [*pos, *end) down to what was granted of it, as one range. */
+static void att_span(const struct attachment *att, uint64_t *pos, uint64_t *end)
+{
+	uint64_t first = UINT64_MAX, stop = 0;
+
+	for (unsigned i = 0; i < att->room; i++)
+		for (struct grant_chunk *chunk = att->chunks[i]; chunk; chunk = chunk->next) {
+			uint64_t from = chunk->index * CHUNK_BLOCKS, to = from + CHUNK_BLOCKS;
+
+			if (!chunk_bits(chunk, ALL_KINDS, *pos >> BLOCK_SHIFT,
+					(*end - 1 >> BLOCK_SHIFT) + 1, false))
+				continue;
+			while (!chunk_bits(chunk, ALL_KINDS, from, from + 1, false))
+				from++;
+			while (!chunk_bits(chunk, ALL_KINDS, to - 1, to, false))
+				to--;
+			first = from < first ? from : first;
+			stop = to > stop ? to : stop;
+		}
+	if (first >= stop)
+		return;
+	*pos = first << BLOCK_SHIFT > *pos ? first << BLOCK_SHIFT : *pos;
+	*end = stop << BLOCK_SHIFT < *end ? stop << BLOCK_SHIFT : *end;
 }
 
 static int att_set(struct attachment *att, enum grant_kind kind, uint64_t pos, uint64_t len)
@@ -388,6 +412,7 @@ static void give_up(struct holder *holder, uint64_t pos, uint64_t end)
 		for (struct recall *recall = att->recalls; recall; recall = recall->next) {
 			if (recall->late || !overlap(recall->pos, recall->end, pos, end))
 				continue;
+			att_span(att, &recall->pos, &recall->end);
 			recall->late = true;
 			atomic_fetch_add(&att->inode->vol->nlate, 1);
 			atomic_fetch_add(&att->inode->vol->stat.recalls_late, 1);

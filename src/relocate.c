@@ -231,7 +231,8 @@ static int copy_out_some(struct tx *tx, struct inode *inode, uint64_t *lblk, uin
 	first = ext.lblk > *lblk ? ext.lblk : *lblk;
 	count = (uint32_t)(min_u64(min_u64(ext.lblk + ext.count, end) - first, HUGE_BLOCKS));
 	*lblk = first + count;
-	if (ext.state != EXTENT_WRITTEN)
+	if (ext.state != EXTENT_WRITTEN ||
+	    !grant_is_late(inode, first << BLOCK_SHIFT, *lblk << BLOCK_SHIFT))
 		return 0;
 	req.count = count;
 	err = alloc_blocks(tx, &req, &pblk, &count);

@@ -1,0 +1,541 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
+/*
+ * unit_fault.c - faults of clients, what they are granted, and taking it back: with clients that are
+ * a few lines here, and answer recalls at once, or when told to, or never.
+ */
+#include "bed.h"
+
+#include <errno.h>
+#include <linux/falloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "fault.h"
+#include "file.h"
+#include "inode.h"
+#include "layout.h"
+#include "mode.h"
+#include "region.h"
+#include "volume.h"
+
+#define PAGE UINT64_C(4096)
+#define KIB UINT64_C(1024)
+#define MIB (KIB * KIB)
+
+static const struct layout_ctx waits = { .may_wait = true };
+
+/* ---- a client ----------------------------------------------------------------------------------- */
+
+struct peer {
+	struct client client; /* first */
+	struct attachment *att;
+	struct sync *sync;
+	struct sync_thread *answerer;
+	enum { AT_ONCE, NEVER } answers;
+	unsigned nrecalls, nlate;
+	uint32_t seq;
+	uint64_t pos, len;
+	struct fault fault; /* the last one */
+};
+
+static void answer(void *arg)
+{
+	struct peer *peer = arg;
+
+	assert_true(grant_acknowledged(peer->att, peer->seq));
+}
+
+/* Under the holder's lock: the answer has to come from elsewhere. */
+static void on_recall(struct client *client, uint32_t id, uint32_t seq, uint64_t pos, uint64_t len)
+{
+	struct peer *peer = (struct peer *)client;
+
+	(void)id;
+	peer->nrecalls++;
+	peer->seq = seq;
+	peer->pos = pos;
+	peer->len = len;
+	if (peer->answers == AT_ONCE)
+		assert_int_equal(
+			sync_thread_start(peer->sync, "answer", answer, peer, &peer->answerer), 0);
+}
+
+static void on_late(struct client *client, uint32_t id, uint32_t seq, uint64_t pos, uint64_t len)
+{
+	(void)id, (void)seq, (void)pos, (void)len;
+	((struct peer *)client)->nlate++;
+}
+
+static const struct client_ops ops = { on_recall, on_late };
+
+static void peer_join(struct peer *peer)
+{
+	if (peer->answerer)
+		sync_thread_join(peer->answerer);
+	peer->answerer = NULL;
+}
+
+static void on_granted(struct fault *fault)
+{
+	(void)fault;
+}
+
+static void peer_attach(struct peer *peer, struct bed *bed, bool writable)
+{
+	*peer = (struct peer){ .client.ops = &ops, .sync = bed->sync };
+	assert_int_equal(attach(bed->inode, &peer->client, 1, writable, &peer->att), 0);
+}
+
+static void peer_detach(struct peer *peer)
+{
+	peer_join(peer);
+	detach(peer->att);
+}
+
+static int touch(struct peer *peer, uint64_t pos, bool write, uint64_t first, uint64_t end)
+{
+	peer->fault = (struct fault){ .att = peer->att,
+				      .pos = pos,
+				      .first = first,
+				      .end = end,
+				      .write = write,
+				      .may_wait = true,
+				      .granted = on_granted };
+	return fault_serve(&peer->fault);
+}
+
+static void expect_grant(const struct peer *peer, enum grant_kind kind, uint64_t pos, uint64_t len)
+{
+	assert_int_equal(peer->fault.kind, kind);
+	assert_int_equal(peer->fault.grant_pos, pos);
+	assert_int_equal(peer->fault.grant_len, len);
+}
+
+static uint64_t granted(struct peer *peer, enum grant_kind kind)
+{
+	struct grant_stat stat;
+
+	grant_stat(peer->att, &stat);
+	return stat.bytes[kind];
+}
+
+/* ---- a file that is open ------------------------------------------------------------------------ */
+
+static struct bed *open_bed(void)
+{
+	struct bed *bed = bed_new(16 * MIB, true);
+	struct waiter waiter = { NULL };
+	enum file_mode mode;
+
+	assert_int_equal(mode_open(bed->inode, MODE_WANT_UNCACHED, &waiter, &mode), 0);
+	bed->vol->recall_timeout_ns = 50 * 1000 * 1000;
+	return bed;
+}
+
+static void close_bed(struct bed *bed)
+{
+	mode_release(bed->inode, 0);
+	bed_delete(bed);
+}
+
+static void put(struct bed *bed, uint64_t pos, char c, size_t len)
+{
+	char *buf = malloc(len);
+
+	assert_non_null(buf);
+	memset(buf, c, len);
+	assert_int_equal(file_write(bed->inode, pos, buf, len, IO_MAY_WAIT), len);
+	free(buf);
+}
+
+static void resize(struct bed *bed, uint64_t size)
+{
+	assert_int_equal(layout_truncate(bed->inode, size, &waits), 0);
+}
+
+static char byte_at(struct bed *bed, uint64_t region_off)
+{
+	return *(const char *)region_ptr(bed->region, region_off, 1);
+}
+
+static uint64_t quarantined(struct bed *bed)
+{
+	struct space space;
+
+	alloc_space(bed->vol, &space);
+	return space.quarantined;
+}
+
+/* ---- granting ----------------------------------------------------------------------------------- */
+
+static void a_read_fault_maps_what_is_written_and_no_more(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+
+	(void)state;
+	put(bed, 0, 'a', 8 * PAGE);
+	resize(bed, 20 * PAGE);
+	peer_attach(&peer, bed, false);
+	assert_int_equal(touch(&peer, 3 * PAGE + 5, false, 0, 512 * PAGE), 0);
+	expect_grant(&peer, GRANT_READ, 0, 8 * PAGE);
+	assert_int_equal(byte_at(bed, peer.fault.region_off), 'a');
+	assert_int_equal(touch(&peer, 3 * PAGE, false, 2 * PAGE, 4 * PAGE), 0);
+	expect_grant(&peer, GRANT_READ, 2 * PAGE, 2 * PAGE);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+static void a_read_fault_on_a_hole_allocates_nothing(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+	uint64_t left;
+
+	(void)state;
+	resize(bed, 20 * PAGE);
+	left = bed_free(bed);
+	peer_attach(&peer, bed, true);
+	assert_int_equal(touch(&peer, 3 * PAGE, false, 0, 512 * PAGE), 0);
+	expect_grant(&peer, GRANT_ZERO, 0, 20 * PAGE);
+	assert_int_equal(bed_free(bed), left);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+static void a_write_fault_makes_zeroed_blocks_up_to_eof(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+	uint64_t left;
+
+	(void)state;
+	resize(bed, 20 * PAGE - 100);
+	left = bed_free(bed);
+	peer_attach(&peer, bed, true);
+	assert_int_equal(touch(&peer, 3 * PAGE, true, 0, 512 * PAGE), 0);
+	assert_int_equal(peer.fault.kind, GRANT_WRITE);
+	assert_int_equal(left - bed_free(bed), 20);
+	for (uint64_t at = 0; at < peer.fault.grant_len; at++)
+		assert_int_equal(byte_at(bed, peer.fault.region_off + at), 0);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+static void a_touch_behind_eof_is_told_so(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+
+	(void)state;
+	put(bed, 0, 'a', PAGE + 1);
+	peer_attach(&peer, bed, true);
+	assert_int_equal(touch(&peer, 2 * PAGE, true, 0, 8 * PAGE), 0);
+	expect_grant(&peer, GRANT_BEHIND_EOF, 2 * PAGE, 6 * PAGE);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+static void bytes_behind_eof_in_the_last_page_are_zero(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+
+	(void)state;
+	put(bed, 0, 'a', PAGE);
+	resize(bed, 10);
+	peer_attach(&peer, bed, false);
+	assert_int_equal(touch(&peer, 0, false, 0, PAGE), 0);
+	assert_int_equal(byte_at(bed, peer.fault.region_off + 9), 'a');
+	assert_int_equal(byte_at(bed, peer.fault.region_off + 10), 0);
+	assert_int_equal(byte_at(bed, peer.fault.region_off + PAGE - 1), 0);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+static void who_attached_for_reading_is_not_let_write(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+
+	(void)state;
+	put(bed, 0, 'a', PAGE);
+	peer_attach(&peer, bed, false);
+	assert_int_equal(touch(&peer, 0, true, 0, PAGE), -EACCES);
+	assert_int_equal(granted(&peer, GRANT_WRITE), 0);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+static void a_file_in_cached_mode_is_not_attached(void **state)
+{
+	struct bed *bed = bed_new(16 * MIB, true);
+	struct waiter waiter = { NULL };
+	struct peer peer = { .client.ops = &ops };
+	enum file_mode mode;
+
+	(void)state;
+	assert_int_equal(attach(bed->inode, &peer.client, 1, true, &peer.att), -EBUSY);
+	assert_int_equal(mode_open(bed->inode, 0, &waiter, &mode), 0);
+	assert_int_equal(attach(bed->inode, &peer.client, 1, true, &peer.att), -EBUSY);
+	mode_release(bed->inode, 0);
+	bed_delete(bed);
+}
+
+static void a_client_keeps_its_file_uncached(void **state)
+{
+	struct bed *bed = open_bed();
+	struct waiter waiter = { NULL };
+	enum file_mode mode;
+	struct peer peer;
+
+	(void)state;
+	peer_attach(&peer, bed, true);
+	mode_release(bed->inode, 0);
+	assert_int_equal(mode_open(bed->inode, 0, &waiter, &mode), 0);
+	assert_int_equal(mode, MODE_UNCACHED);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+static void nothing_is_granted_to_one_who_is_gone(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+
+	(void)state;
+	put(bed, 0, 'a', PAGE);
+	peer_attach(&peer, bed, true);
+	atomic_store(&peer.client.gone, true);
+	assert_int_equal(touch(&peer, 0, false, 0, PAGE), -ECONNRESET);
+	assert_int_equal(granted(&peer, GRANT_READ), 0);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+/* ---- taking back -------------------------------------------------------------------------------- */
+
+static void a_punch_takes_back_what_it_frees_and_no_more(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+
+	(void)state;
+	put(bed, 0, 'a', 8 * PAGE);
+	peer_attach(&peer, bed, true);
+	assert_int_equal(touch(&peer, 0, true, 0, 8 * PAGE), 0);
+	assert_int_equal(layout_fallocate(bed->inode, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					  2 * PAGE, PAGE, &waits),
+			 0);
+	assert_int_equal(peer.nrecalls, 1);
+	assert_int_equal(peer.pos, 2 * PAGE);
+	assert_int_equal(peer.len, PAGE);
+	assert_int_equal(granted(&peer, GRANT_WRITE), 7 * PAGE);
+	peer_join(&peer);
+	assert_int_equal(touch(&peer, 2 * PAGE, false, 0, 8 * PAGE), 0);
+	expect_grant(&peer, GRANT_ZERO, 2 * PAGE, PAGE);
+	assert_int_equal(quarantined(bed), 0);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+static void whoever_may_not_wait_recalls_nobody(void **state)
+{
+	const struct layout_ctx here = { .may_wait = false };
+	struct bed *bed = open_bed();
+	struct peer peer;
+
+	(void)state;
+	put(bed, 0, 'a', 8 * PAGE);
+	peer_attach(&peer, bed, true);
+	assert_int_equal(touch(&peer, 0, true, 0, 8 * PAGE), 0);
+	assert_int_equal(layout_truncate(bed->inode, PAGE, &here), -EAGAIN);
+	assert_int_equal(peer.nrecalls, 0);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+static void zeroes_are_taken_back_when_somebody_writes_there(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer reader, writer;
+
+	(void)state;
+	resize(bed, 8 * PAGE);
+	peer_attach(&reader, bed, false);
+	peer_attach(&writer, bed, true);
+	assert_int_equal(touch(&reader, 0, false, 0, 8 * PAGE), 0);
+	expect_grant(&reader, GRANT_ZERO, 0, 8 * PAGE);
+	assert_int_equal(touch(&writer, 3 * PAGE, true, 3 * PAGE, 4 * PAGE), 0);
+	assert_int_equal(writer.fault.kind, GRANT_WRITE);
+	assert_int_equal(reader.nrecalls, 1);
+	peer_join(&reader);
+	/* And so by write(2). */
+	assert_int_equal(touch(&reader, 5 * PAGE, false, 5 * PAGE, 8 * PAGE), 0);
+	expect_grant(&reader, GRANT_ZERO, 5 * PAGE, 3 * PAGE);
+	put(bed, 6 * PAGE, 'b', 10);
+	assert_int_equal(reader.nrecalls, 2);
+	peer_join(&reader);
+	assert_int_equal(touch(&reader, 6 * PAGE, false, 6 * PAGE, 7 * PAGE), 0);
+	expect_grant(&reader, GRANT_READ, 6 * PAGE, PAGE);
+	peer_detach(&reader);
+	peer_detach(&writer);
+	close_bed(bed);
+}
+
+static void a_write_that_may_not_wait_says_so_and_does_nothing(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer reader;
+
+	(void)state;
+	resize(bed, 8 * PAGE);
+	peer_attach(&reader, bed, false);
+	assert_int_equal(touch(&reader, 0, false, 0, 8 * PAGE), 0);
+	assert_int_equal(file_write(bed->inode, 0, "x", 1, IO_UNCACHED), -EAGAIN);
+	assert_int_equal(reader.nrecalls, 0);
+	peer_detach(&reader);
+	close_bed(bed);
+}
+
+static void what_was_behind_eof_is_taken_back_when_the_file_grows(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+
+	(void)state;
+	put(bed, 0, 'a', PAGE);
+	peer_attach(&peer, bed, true);
+	assert_int_equal(touch(&peer, PAGE, false, 0, 16 * PAGE), 0);
+	put(bed, 2 * PAGE, 'b', PAGE);
+	assert_int_equal(peer.nrecalls, 1);
+	assert_int_equal(granted(&peer, GRANT_BEHIND_EOF), 0);
+	peer_join(&peer);
+	assert_int_equal(touch(&peer, 4 * PAGE, false, 0, 16 * PAGE), 0);
+	resize(bed, 8 * PAGE);
+	assert_int_equal(peer.nrecalls, 2);
+	peer_join(&peer);
+	assert_int_equal(touch(&peer, 8 * PAGE, false, 0, 16 * PAGE), 0);
+	assert_int_equal(layout_fallocate(bed->inode, 0, 8 * PAGE, PAGE, &waits), 0);
+	assert_int_equal(peer.nrecalls, 3);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+static void an_acknowledgement_of_nothing_is_a_lie(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+
+	(void)state;
+	peer_attach(&peer, bed, true);
+	assert_false(grant_acknowledged(peer.att, 1));
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+/* ---- who does not answer ------------------------------------------------------------------------ */
+
+static void what_a_late_client_maps_is_not_used_again(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+	uint64_t off;
+
+	(void)state;
+	put(bed, 0, 'a', 8 * PAGE);
+	peer_attach(&peer, bed, true);
+	peer.answers = NEVER;
+	assert_int_equal(touch(&peer, 0, true, 0, 8 * PAGE), 0);
+	off = peer.fault.region_off;
+	resize(bed, 0);
+	assert_int_equal(atomic_load(&bed->vol->nlate), 1);
+	assert_int_equal(quarantined(bed), 8);
+	assert_int_equal(alloc_release_all(bed->vol), 0);
+	assert_int_equal(quarantined(bed), 8);
+	/* It is told, and then they are free. */
+	assert_true(grant_acknowledged(peer.att, peer.seq));
+	assert_int_equal(peer.nlate, 1);
+	assert_int_equal(alloc_release_all(bed->vol), 0);
+	assert_int_equal(quarantined(bed), 0);
+	assert_int_equal(byte_at(bed, off), 'a');
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+static void blocks_that_a_late_client_maps_do_not_move(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+	uint64_t off;
+
+	(void)state;
+	put(bed, 0, 'a', 4 * PAGE);
+	put(bed, 4 * PAGE, 'b', 4 * PAGE);
+	peer_attach(&peer, bed, true);
+	peer.answers = NEVER;
+	assert_int_equal(touch(&peer, 4 * PAGE, true, 4 * PAGE, 8 * PAGE), 0);
+	off = peer.fault.region_off;
+	assert_int_equal(
+		layout_fallocate(bed->inode, FALLOC_FL_COLLAPSE_RANGE, 0, 2 * PAGE, &waits), 0);
+	/* The file has copies; what the client stores now reaches nobody. */
+	assert_int_equal(quarantined(bed), 4);
+	region_store(bed->region, off, "late", 4, HERE);
+	peer_detach(&peer);
+	assert_int_equal(atomic_load(&bed->vol->nlate), 0);
+	peer_attach(&peer, bed, false);
+	assert_int_equal(touch(&peer, 2 * PAGE, false, 2 * PAGE, 6 * PAGE), 0);
+	assert_int_not_equal(peer.fault.region_off, off);
+	for (uint64_t at = 0; at < 4 * PAGE; at++)
+		assert_int_equal(byte_at(bed, peer.fault.region_off + at), 'b');
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+static void nobody_waits_longer_than_the_deadline(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peers[4];
+	uint64_t began;
+
+	(void)state;
+	put(bed, 0, 'a', 8 * PAGE);
+	for (unsigned i = 0; i < 4; i++) {
+		peer_attach(&peers[i], bed, true);
+		peers[i].answers = NEVER;
+		assert_int_equal(touch(&peers[i], 0, false, 0, 8 * PAGE), 0);
+	}
+	began = sync_now_ns(bed->sync);
+	resize(bed, 0);
+	assert_in_range(sync_now_ns(bed->sync) - began, 50 * 1000 * 1000, 150 * 1000 * 1000);
+	for (unsigned i = 0; i < 4; i++)
+		peer_detach(&peers[i]);
+	close_bed(bed);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_read_fault_maps_what_is_written_and_no_more),
+		cmocka_unit_test(a_read_fault_on_a_hole_allocates_nothing),
+		cmocka_unit_test(a_write_fault_makes_zeroed_blocks_up_to_eof),
+		cmocka_unit_test(a_touch_behind_eof_is_told_so),
+		cmocka_unit_test(bytes_behind_eof_in_the_last_page_are_zero),
+		cmocka_unit_test(who_attached_for_reading_is_not_let_write),
+		cmocka_unit_test(a_file_in_cached_mode_is_not_attached),
+		cmocka_unit_test(a_client_keeps_its_file_uncached),
+		cmocka_unit_test(nothing_is_granted_to_one_who_is_gone),
+		cmocka_unit_test(a_punch_takes_back_what_it_frees_and_no_more),
+		cmocka_unit_test(whoever_may_not_wait_recalls_nobody),
+		cmocka_unit_test(zeroes_are_taken_back_when_somebody_writes_there),
+		cmocka_unit_test(a_write_that_may_not_wait_says_so_and_does_nothing),
+		cmocka_unit_test(what_was_behind_eof_is_taken_back_when_the_file_grows),
+		cmocka_unit_test(an_acknowledgement_of_nothing_is_a_lie),
+		cmocka_unit_test(what_a_late_client_maps_is_not_used_again),
+		cmocka_unit_test(blocks_that_a_late_client_maps_do_not_move),
+		cmocka_unit_test(nobody_waits_longer_than_the_deadline),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
