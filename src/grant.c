@@ -166,7 +166,7 @@ static void att_span(const struct attachment *att, uint64_t *pos, uint64_t *end)
 			uint64_t from = chunk->index * CHUNK_BLOCKS, to = from + CHUNK_BLOCKS;
 
 			if (!chunk_bits(chunk, ALL_KINDS, *pos >> BLOCK_SHIFT,
-					(*end - 1 >> BLOCK_SHIFT) + 1, false))
+					((*end - 1) >> BLOCK_SHIFT) + 1, false))
 				continue;
 			while (!chunk_bits(chunk, ALL_KINDS, from, from + 1, false))
 				from++;
