@@ -451,21 +451,46 @@ bool grant_exists(const struct holder *holder, uint64_t pos, uint64_t end)
 	return false;
 }
 
-bool grant_is_late(struct inode *inode, uint64_t pos, uint64_t end)
+/* The part of the range that comes first of all that @holder's late recalls have of it. */
+static bool late_part(const struct holder *holder, uint64_t *pos, uint64_t *end)
+{
+	uint64_t first = UINT64_MAX, stop = 0;
+
+	for (const struct attachment *att = holder->attachments; att; att = att->next)
+		for (const struct recall *recall = att->recalls; recall; recall = recall->next) {
+			uint64_t from = recall->pos > *pos ? recall->pos : *pos;
+
+			if (!recall->late || !overlap(recall->pos, recall->end, *pos, *end) ||
+			    from >= first)
+				continue;
+			first = from;
+			stop = recall->end < *end ? recall->end : *end;
+		}
+	if (!stop)
+		return false;
+	*pos = first;
+	*end = stop;
+	return true;
+}
+
+bool grant_late_part(struct inode *inode, uint64_t *pos, uint64_t *end)
 {
 	struct holder *holder = atomic_load(&inode->holder);
-	bool late = false;
+	bool late;
 
 	if (atomic_load(&inode->vol->orphans))
-		return true;
+		return *pos < *end;
 	if (!holder || !atomic_load(&inode->vol->nlate))
 		return false;
 	sync_lock(&holder->lock, 0, HERE);
-	for (const struct attachment *att = holder->attachments; att; att = att->next)
-		for (const struct recall *recall = att->recalls; recall; recall = recall->next)
-			late |= recall->late && overlap(recall->pos, recall->end, pos, end);
+	late = late_part(holder, pos, end);
 	sync_unlock(&holder->lock, HERE);
 	return late;
+}
+
+bool grant_is_late(struct inode *inode, uint64_t pos, uint64_t end)
+{
+	return grant_late_part(inode, &pos, &end);
 }
 
 /* ---- filling -------------------------------------------------------------------------------------- */

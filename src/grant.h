@@ -111,9 +111,12 @@ void grant_recall(struct inode *inode, uint64_t pos, uint64_t end);
 /** grant_exists - whether a grant is left in the range, of a client that is not late. Locked. */
 bool grant_exists(const struct holder *holder, uint64_t pos, uint64_t end);
 
-/** grant_is_late - whether somebody may still map what was in the range: a late client, or one that
- * outlived an earlier daemon. */
+/**
+ * grant_is_late - whether somebody may still map what was in the range: a late client, or one that
+ * outlived an earlier daemon. grant_late_part - cut [*pos, *end) down to the first such part of it.
+ */
 bool grant_is_late(struct inode *inode, uint64_t pos, uint64_t end);
+bool grant_late_part(struct inode *inode, uint64_t *pos, uint64_t *end);
 
 /** An announcement that holes become blocks, or that EOF moves up. The caller's, from begin to end. */
 struct fill {

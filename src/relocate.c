@@ -213,34 +213,35 @@ int layout_relocate(struct inode *inode, uint64_t pos, uint64_t len, const struc
 
 /* ---- out of the way of a late client --------------------------------------------------------- */
 
-/* The first written blocks in [*@lblk, @end), at most a piece; *@lblk goes behind them. */
+/*
+ * Copy the first run of blocks in [*@lblk, @end) that is written and late, at most a piece; *@lblk
+ * goes behind what was looked at.
+ */
 static int copy_out_some(struct tx *tx, struct inode *inode, uint64_t *lblk, uint64_t end)
 {
 	struct alloc_request req = { .large = false };
-	struct extent ext;
-	uint64_t first, pblk;
+	uint64_t pos = *lblk << BLOCK_SHIFT, stop = end << BLOCK_SHIFT, pblk;
+	struct mapping map;
 	uint32_t count;
-	int err = extent_next(tx, inode, FORK_DATA, *lblk, &ext);
+	int err;
 
-	if (err == -ENOENT || (!err && ext.lblk >= end)) {
-		*lblk = end;
+	*lblk = end;
+	if (!grant_late_part(inode, &pos, &stop))
 		return 0;
-	}
+	end = (stop + BLOCK_BYTES - 1) >> BLOCK_SHIFT;
+	err = get_blocks(tx, inode, pos >> BLOCK_SHIFT, end - (pos >> BLOCK_SHIFT), 0, 0, 0, &map);
 	if (err)
 		return err;
-	first = ext.lblk > *lblk ? ext.lblk : *lblk;
-	count = (uint32_t)(min_u64(min_u64(ext.lblk + ext.count, end) - first, HUGE_BLOCKS));
-	*lblk = first + count;
-	if (ext.state != EXTENT_WRITTEN ||
-	    !grant_is_late(inode, first << BLOCK_SHIFT, *lblk << BLOCK_SHIFT))
+	*lblk = map.lblk + map.count;
+	if (map.state != EXTENT_WRITTEN)
 		return 0;
-	req.count = count;
+	req.count = (uint32_t)min_u64(map.count, HUGE_BLOCKS);
 	err = alloc_blocks(tx, &req, &pblk, &count);
 	if (!err)
-		err = copy_blocks(tx, inode, first, count, pblk);
+		err = copy_blocks(tx, inode, map.lblk, count, pblk);
 	if (!err)
-		err = replace_blocks(tx, inode, first, count, pblk);
-	*lblk = first + count;
+		err = replace_blocks(tx, inode, map.lblk, count, pblk);
+	*lblk = map.lblk + count;
 	return err;
 }
 
