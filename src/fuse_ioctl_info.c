@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "clientd.h"
 #include "alloc.h"
 #include "fuse_ioctl_call.h"
 #include "holder.h"
@@ -144,6 +145,9 @@ static const struct {
 	COUNTER(gate_rounds),
 	COUNTER(gate_gave_up),
 	COUNTER(parked),
+	COUNTER(faults),
+	COUNTER(recalls),
+	COUNTER(recalls_late),
 	COUNTER_AS("damage_met", errors),
 };
 
@@ -165,8 +169,10 @@ static void stat_put(struct stat_page *page, const char *name, uint64_t value)
 	out->entries[out->count++].value = value;
 }
 
-static void stat_put_all(struct volume *vol, struct stat_page *page)
+static void stat_put_all(const struct ioctl_call *call, struct stat_page *page)
 {
+	struct volume *vol = call->vol;
+	struct clientd_stat clients = { 0 };
 	struct icache_stat icache;
 
 	for (unsigned i = 0; i < NCOUNTERS; i++) {
@@ -179,6 +185,12 @@ static void stat_put_all(struct volume *vol, struct stat_page *page)
 	stat_put(page, "inode_cache_bytes", icache.cached * icache.bytes_each);
 	stat_put(page, "inode_cache_hits", icache.hits);
 	stat_put(page, "inode_cache_misses", icache.misses);
+	if (call->clientd)
+		clientd_stat(call->clientd, &clients);
+	stat_put(page, "clients", clients.nclients);
+	stat_put(page, "clients_lost", clients.nlost);
+	stat_put(page, "recalls_late_now", atomic_load(&vol->nlate));
+	stat_put(page, "orphans", atomic_load(&vol->orphans));
 	stat_put(page, "bad_ranges", region_bad_ranges(vol->region, NULL, 0));
 }
 
@@ -190,7 +202,7 @@ int ioctl_stat(struct ioctl_call *call)
 	memset(out, 0, sizeof(*out));
 	out->version = UDAX_IOC_VERSION;
 	out->first = page.first;
-	stat_put_all(call->vol, &page);
+	stat_put_all(call, &page);
 	return 0;
 }
 
@@ -267,6 +279,11 @@ static void holder_entry(struct inode *inode, struct udax_ioc_holder *ret)
 		.attached = stat.nattached,
 		.gates = stat.ngates,
 		.admitted = stat.nadmitted,
+		.recalls = stat.nrecalls,
+		.late = stat.nlate,
+		.read_bytes = stat.read_bytes,
+		.write_bytes = stat.write_bytes,
+		.zero_bytes = stat.zero_bytes,
 		.layout_generation = stat.generation,
 	};
 }

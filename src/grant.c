@@ -572,22 +572,31 @@ void fill_end(struct inode *inode, struct fill *fill)
 
 /* ---- for people ----------------------------------------------------------------------------------- */
 
-void grant_stat(struct attachment *att, struct grant_stat *ret)
+static uint64_t chunk_bytes(const struct grant_chunk *chunk, enum grant_kind kind)
 {
-	struct holder *holder = holder_of(att->inode);
+	uint64_t n = 0;
 
-	*ret = (struct grant_stat){ 0 };
-	sync_lock(&holder->lock, 0, HERE);
+	for (unsigned w = 0; w < WORDS; w++)
+		n += (uint64_t)__builtin_popcountll(chunk->bits[kind][w]);
+	return n << BLOCK_SHIFT;
+}
+
+static void add_attachment(const struct attachment *att, struct grant_stat *ret)
+{
 	for (unsigned i = 0; i < att->room; i++)
 		for (const struct grant_chunk *chunk = att->chunks[i]; chunk; chunk = chunk->next)
 			for (unsigned kind = 0; kind < GRANT_NR_KINDS; kind++)
-				for (unsigned w = 0; w < WORDS; w++)
-					ret->bytes[kind] +=
-						(uint64_t)__builtin_popcountll(chunk->bits[kind][w])
-						<< BLOCK_SHIFT;
+				ret->bytes[kind] += chunk_bytes(chunk, kind);
 	for (const struct recall *recall = att->recalls; recall; recall = recall->next) {
 		ret->nrecalls += !recall->late;
 		ret->nlate += recall->late;
 	}
-	sync_unlock(&holder->lock, HERE);
+}
+
+void grant_stat(const struct holder *holder, struct grant_stat *ret)
+{
+	sync_assert_locked(&holder->lock);
+	*ret = (struct grant_stat){ 0 };
+	for (const struct attachment *att = holder->attachments; att; att = att->next)
+		add_attachment(att, ret);
 }

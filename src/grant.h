@@ -133,11 +133,13 @@ int fill_begin(struct inode *inode, struct fill *fill, uint64_t pos, uint64_t en
 	       bool may_wait);
 void fill_end(struct inode *inode, struct fill *fill);
 
-/* What `udaxctl holders` shows of one attachment: bytes by kind, and recalls not answered. */
+/** What `udaxctl holders` shows of an inode: bytes by kind, and recalls under way and late. */
 struct grant_stat {
-	uint64_t bytes[GRANT_NR_KINDS];
+	uint64_t bytes[GRANT_NR_KINDS]; /* summed over the clients */
 	unsigned nrecalls, nlate;
 };
-void grant_stat(struct attachment *att, struct grant_stat *ret);
+
+/** grant_stat - of all attachments. The holder's lock is held. */
+void grant_stat(const struct holder *holder, struct grant_stat *ret);
 
 #endif

@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <stdatomic.h>
 
+#include "grant.h"
 #include "inode.h"
 #include "mem.h"
 #include "volume.h"
@@ -95,6 +96,7 @@ void holder_unlock_and_resume(struct inode *inode, struct holder *holder,
 void holder_stat(struct inode *inode, struct holder_stat *ret)
 {
 	struct holder *holder = atomic_load(&inode->holder);
+	struct grant_stat grants;
 
 	*ret = (struct holder_stat){ .mode = MODE_NONE };
 	if (!holder)
@@ -105,6 +107,12 @@ void holder_stat(struct inode *inode, struct holder_stat *ret)
 	ret->nwriters = holder->nwriters;
 	ret->nattached = holder->nattached;
 	ret->generation = holder->generation;
+	grant_stat(holder, &grants);
+	ret->nrecalls = grants.nrecalls;
+	ret->nlate = grants.nlate;
+	ret->read_bytes = grants.bytes[GRANT_READ];
+	ret->write_bytes = grants.bytes[GRANT_WRITE];
+	ret->zero_bytes = grants.bytes[GRANT_ZERO];
 	for (const struct gate *gate = holder->gates; gate; gate = gate->next)
 		ret->ngates++;
 	for (const struct admission *adm = holder->admissions; adm; adm = adm->next)

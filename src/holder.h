@@ -122,6 +122,8 @@ void holder_unlock_and_resume(struct inode *inode, struct holder *holder,
 struct holder_stat {
 	enum file_mode mode;
 	unsigned nhandles, nwriters, nattached, ngates, nadmitted;
+	unsigned nrecalls, nlate;
+	uint64_t read_bytes, write_bytes, zero_bytes; /* granted to clients */
 	uint64_t generation;
 };
 void holder_stat(struct inode *inode, struct holder_stat *ret);

@@ -119,6 +119,7 @@ static int open_volume(struct daemon *d)
 		.holder_ops = &session_holder_ops,
 		.holder_ctx = d->session,
 		.read_only = d->opt.read_only,
+		.recall_timeout_ns = (uint64_t)(d->opt.recall_timeout * 1e9),
 		.log = log_line,
 	};
 	char reason[768] = "";

@@ -42,10 +42,10 @@ static const struct fuse_opt option_table[] = {
 	FIELD("attr_timeout=%lf", session.attr_timeout, 0),
 	FIELD("entry_timeout=%lf", session.entry_timeout, 0),
 	FIELD("negative_timeout=%lf", session.negative_timeout, 0),
-	FIELD("nodiratime", opt_nodiratime, 1), FIELD("noatime", opt_noatime, 1),
-	FUSE_OPT_KEY("noatime", KEY_KEEP), FIELD("remount", opt_remount, 1),
-	FUSE_OPT_KEY("ro", KEY_RO), FUSE_OPT_KEY("-r", KEY_RO), FUSE_OPT_KEY("rw", KEY_RW),
-	FUSE_OPT_KEY("-w", KEY_RW),
+	FIELD("recall_timeout=%lf", recall_timeout, 0), FIELD("nodiratime", opt_nodiratime, 1),
+	FIELD("noatime", opt_noatime, 1), FUSE_OPT_KEY("noatime", KEY_KEEP),
+	FIELD("remount", opt_remount, 1), FUSE_OPT_KEY("ro", KEY_RO), FUSE_OPT_KEY("-r", KEY_RO),
+	FUSE_OPT_KEY("rw", KEY_RW), FUSE_OPT_KEY("-w", KEY_RW),
 	/* For mount(8) and fstab, or what holds anyway. */
 	FUSE_OPT_KEY("default_permissions", KEY_IGNORE), FUSE_OPT_KEY("subtype=", KEY_IGNORE),
 	FUSE_OPT_KEY("defaults", KEY_IGNORE), FUSE_OPT_KEY("auto", KEY_IGNORE),
@@ -86,6 +86,8 @@ static void usage(FILE *out)
 	      "  -o attr_timeout=S       how long the kernel may believe attributes,\n"
 	      "  -o entry_timeout=S      names,\n"
 	      "  -o negative_timeout=S   and missing names, in seconds (86400)\n"
+	      "  -o recall_timeout=S     how long a program that maps files directly has to give back\n"
+	      "                          what a truncate or punch takes away, in seconds (1)\n"
 	      "\n"
 	      "Options of FUSE:\n",
 	      out);
@@ -148,9 +150,8 @@ static int parse_granule(struct options *opt)
 		n <<= 20;
 	else if (*end)
 		n = 0;
-	if (n < 4096 || n > UINT32_MAX || n & (n - 1))
-		return bad("granule=%s: a power of two from 4K on is needed, such as 2M",
-			   opt->opt_granule);
+	if (n < 4096 || n > 2u << 20 || n & (n - 1))
+		return bad("granule=%s: a power of two from 4K to 2M is needed", opt->opt_granule);
 	opt->granule_bytes = (uint32_t)n;
 	return 0;
 }
@@ -180,6 +181,8 @@ static int check_values(struct options *opt)
 	if (session->attr_timeout < 0 || session->entry_timeout < 0 ||
 	    session->negative_timeout < 0)
 		return bad("a timeout cannot be negative");
+	if (opt->recall_timeout <= 0 || opt->recall_timeout > 3600)
+		return bad("recall_timeout: more than 0 and at most 3600 seconds");
 	return 0;
 }
 
@@ -302,6 +305,7 @@ enum options_result options_parse(int argc, char **argv, struct options *ret)
 	ret->session.entry_timeout = DEFAULT_TIMEOUT;
 	ret->session.negative_timeout = DEFAULT_TIMEOUT;
 	if (is_mount_helper(argv[0])) {
+	ret->recall_timeout = 1;
 		args = (struct fuse_args){ 0 };
 		if (translate_helper(argc, argv, &args, ret)) {
 			fuse_opt_free_args(&args);

@@ -21,7 +21,8 @@ struct options {
 	const struct udax_policy *policy;
 	struct session_options session;
 	uint32_t granule_bytes;
-	char *lockdep_pairs; /* a file for the pairs that were observed, or NULL */
+	double recall_timeout; /* seconds */
+	char *lockdep_pairs;   /* a file for the pairs that were observed, or NULL */
 	bool foreground, debug, lockdep, assume_pmem, read_only;
 	bool fake;		/* mount -f: do everything but mount */
 	bool remount;		/* only change the flags of the mount that is there */

@@ -114,9 +114,12 @@ static void expect_grant(const struct peer *peer, enum grant_kind kind, uint64_t
 
 static uint64_t granted(struct peer *peer, enum grant_kind kind)
 {
+	struct holder *holder = holder_of(peer->att->inode);
 	struct grant_stat stat;
 
-	grant_stat(peer->att, &stat);
+	sync_lock(&holder->lock, 0, HERE);
+	grant_stat(holder, &stat);
+	sync_unlock(&holder->lock, HERE);
 	return stat.bytes[kind];
 }
 

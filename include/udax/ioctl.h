@@ -157,10 +157,15 @@ struct udax_ioc_holder {
 	__u32 attached;		 /* clients that map it directly */
 	__u32 gates;		 /* layout changes under way */
 	__u32 admitted;		 /* requests of the kernel's page cache under way */
+	__u32 recalls;		 /* not answered yet */
+	__u32 late;		 /* not answered in time: quarantine stands on their account */
+	__u64 read_bytes;	 /* that clients may map for loads only, */
+	__u64 write_bytes;	 /* for stores too, */
+	__u64 zero_bytes;	 /* or show as zeroes; summed over the clients */
 	__u64 layout_generation; /* rises with each layout change */
 };
 
-#define UDAX_HOLDERS_ENTRIES 128
+#define UDAX_HOLDERS_ENTRIES 64
 
 struct udax_ioc_holders {
 	__u32 version; /* in */

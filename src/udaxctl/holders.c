@@ -81,6 +81,11 @@ static void json_file(struct report *report, const struct udax_ioc_holder *holde
 	cli_set_uint(out, "clients", holder->attached);
 	cli_set_uint(out, "gates", holder->gates);
 	cli_set_uint(out, "admitted", holder->admitted);
+	cli_set_uint(out, "recalls", holder->recalls);
+	cli_set_uint(out, "late", holder->late);
+	cli_set_uint(out, "granted_read_bytes", holder->read_bytes);
+	cli_set_uint(out, "granted_write_bytes", holder->write_bytes);
+	cli_set_uint(out, "granted_zero_bytes", holder->zero_bytes);
 	cli_set_uint(out, "layout_generation", holder->layout_generation);
 	cli_set(out, "processes", users.json);
 	cli_append(report->files, out);
@@ -95,6 +100,14 @@ static void print_file(struct report *report, const struct udax_ioc_holder *hold
 	       users.path, ctl_mode_name(holder->mode));
 	printf(", %u handles, %u of them for writing, %u direct clients\n", holder->handles,
 	       holder->writers, holder->attached);
+	if (holder->attached)
+		printf("    clients may map %llu KiB to load, %llu KiB to store, and %llu KiB of holes\n",
+		       (unsigned long long)holder->read_bytes >> 10,
+		       (unsigned long long)holder->write_bytes >> 10,
+		       (unsigned long long)holder->zero_bytes >> 10);
+	if (holder->recalls || holder->late)
+		printf("    %u recalls under way, %u not answered in time\n", holder->recalls,
+		       holder->late);
 	if (holder->gates)
 		printf("    %u layout changes under way\n", holder->gates);
 	proc_users(report->dev, holder->ino, print_user, NULL, &report->hidden);
