@@ -24,6 +24,7 @@
 #define DEFAULT_TIMEOUT 86400.0
 #define MAX_THREADS 1024u
 #define DEFAULT_SPIN_US 100u
+#define DEFAULT_RECALL_TIMEOUT 1.0
 
 enum key { KEY_IGNORE, KEY_RO, KEY_RW, KEY_KEEP };
 
@@ -304,8 +305,8 @@ enum options_result options_parse(int argc, char **argv, struct options *ret)
 	ret->session.attr_timeout = DEFAULT_TIMEOUT;
 	ret->session.entry_timeout = DEFAULT_TIMEOUT;
 	ret->session.negative_timeout = DEFAULT_TIMEOUT;
+	ret->recall_timeout = DEFAULT_RECALL_TIMEOUT;
 	if (is_mount_helper(argv[0])) {
-	ret->recall_timeout = 1;
 		args = (struct fuse_args){ 0 };
 		if (translate_helper(argc, argv, &args, ret)) {
 			fuse_opt_free_args(&args);
