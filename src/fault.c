@@ -25,6 +25,7 @@
 #include "inode.h"
 #include "journal.h"
 #include "layout.h"
+#include "minmax.h"
 #include "region.h"
 #include "udax/policy.h"
 #include "volume.h"
@@ -38,16 +39,6 @@ enum found {
 	FOUND_MISSING,	 /* a write fault on what is not written */
 	FOUND_SCATTERED, /* a granule that is not one aligned run */
 };
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint64_t max_u64(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
 
 static uint64_t down(uint64_t pos, uint64_t unit)
 {
@@ -136,16 +127,6 @@ static int look(struct fault *fault, enum found *ret_found)
 	return err;
 }
 
-static uint64_t size_of(struct inode *inode)
-{
-	uint64_t size;
-
-	ilock(inode, SYNC_SHARED, HERE);
-	size = from_le64(inode_peek(NULL, inode)->size);
-	iunlock(inode, SYNC_SHARED, HERE);
-	return size;
-}
-
 /* ---- making what is missing ------------------------------------------------------------------------ */
 
 /* Blocks for [*@lblk, @end), as many as one transaction makes. */
@@ -192,7 +173,7 @@ static int fill_window(struct fault *fault)
 	struct inode *inode = fault->att->inode;
 	const struct udax_policy *policy = inode->vol->policy;
 	const uint64_t granule = inode->vol->region->granule_bytes;
-	uint64_t page = down(fault->pos, granule), size = size_of(inode);
+	uint64_t page = down(fault->pos, granule), size = inode_size(inode);
 	uint64_t from = max_u64(fault->first, down(fault->pos, FILL_BYTES));
 	uint64_t to = min_u64(min_u64(fault->end, up(size, granule)),
 			      down(fault->pos, FILL_BYTES) + FILL_BYTES);
@@ -203,7 +184,7 @@ static int fill_window(struct fault *fault)
 	if (err)
 		return err;
 	policy->fault_enter(inode, from, to - from, true, HERE);
-	size = size_of(inode); /* may have shrunk since */
+	size = inode_size(inode); /* may have shrunk since */
 	err = fill_blocks(inode, from, min_u64(to, up(size, granule)));
 	if (err == -ENOSPC && page < up(size, granule))
 		err = fill_blocks(inode, page, page + granule);

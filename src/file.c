@@ -28,6 +28,7 @@
 #include "grant.h"
 #include "inode.h"
 #include "journal.h"
+#include "minmax.h"
 #include "region.h"
 #include "volume.h"
 #include "zeroing.h"
@@ -36,11 +37,6 @@
 #define MAX_RUNS 16
 
 static const unsigned char zeroes[64 << 10];
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
 
 static int file_usable(const struct inode *inode, bool write)
 {

@@ -120,6 +120,16 @@ static struct timespec timespec_of(le64 sec, le32 ns)
 				  .tv_nsec = from_le32(ns) % 1000000000u };
 }
 
+uint64_t inode_size(struct inode *inode)
+{
+	uint64_t size;
+
+	ilock(inode, SYNC_SHARED, HERE);
+	size = from_le64(inode_peek(NULL, inode)->size);
+	iunlock(inode, SYNC_SHARED, HERE);
+	return size;
+}
+
 void inode_attr(struct inode *inode, struct attr *ret)
 {
 	const struct dinode *di;

@@ -84,6 +84,9 @@ void inode_ref(struct inode *inode);
 void inode_lookup_add(struct inode *inode, uint64_t n);
 void inode_lookup_drop(struct volume *vol, uint64_t ino, uint64_t n);
 
+/** inode_size - in bytes, of this moment: takes the ilock, shared. */
+uint64_t inode_size(struct inode *inode);
+
 /** inode_find - the cached inode @ino with a new reference, or NULL. Never reads the medium. */
 struct inode *inode_find(struct volume *vol, uint64_t ino);
 

@@ -45,16 +45,6 @@ static uint64_t round_up(uint64_t pos)
 	return round_down(pos + BLOCK_BYTES - 1);
 }
 
-static uint64_t size_of(struct inode *inode)
-{
-	uint64_t size;
-
-	ilock(inode, SYNC_SHARED, HERE);
-	size = from_le64(inode_peek(NULL, inode)->size);
-	iunlock(inode, SYNC_SHARED, HERE);
-	return size;
-}
-
 static uint32_t flags_of(struct inode *inode)
 {
 	uint32_t flags;
@@ -140,7 +130,7 @@ int layout_truncate(struct inode *inode, uint64_t size, const struct layout_ctx 
 	if (!err && size > MAX_FILE_BYTES)
 		err = -EFBIG;
 	while (!err) {
-		uint64_t old = size_of(inode);
+		uint64_t old = inode_size(inode);
 		struct layout_change change = { .op = LAYOUT_TRUNCATE,
 						.inode = inode,
 						.pos = round_down(size < old ? size : old),
@@ -151,7 +141,7 @@ int layout_truncate(struct inode *inode, uint64_t size, const struct layout_ctx 
 		if (err)
 			break;
 		/* A writer may have moved EOF while we waited: then too little is locked. */
-		if (round_down(size_of(inode)) >= change.pos) {
+		if (round_down(inode_size(inode)) >= change.pos) {
 			err = truncate_locked(inode, size, ctx);
 			leave(&change);
 			break;
@@ -348,7 +338,7 @@ static int allocate(struct inode *inode, bool keep_size, uint64_t pos, uint64_t 
 
 	/* EOF moves up. Holes that become unwritten are shown as zeroes as before. */
 	if (!keep_size) {
-		uint64_t size = size_of(inode), from = pos < size ? pos : size;
+		uint64_t size = inode_size(inode), from = pos < size ? pos : size;
 
 		err = fill_begin(inode, &fill, from, from, pos + len > size, ctx->may_wait);
 	}
@@ -407,7 +397,7 @@ static int shift_locked(struct inode *inode, enum layout_op what, uint64_t pos, 
 		err = layout_copy_out(inode, pos, UINT64_MAX);
 	if (err)
 		return err;
-	size = size_of(inode);
+	size = inode_size(inode);
 	if (what == LAYOUT_COLLAPSE) {
 		if (pos + len >= size)
 			return -EINVAL;
@@ -493,7 +483,7 @@ static int begin_exchange(struct tx *tx, struct inode *inode, struct dinode *di,
 /* The range lies in the file, and ends with a block or at EOF. */
 static bool exchangeable(struct inode *inode, uint64_t pos, uint64_t len)
 {
-	uint64_t size = size_of(inode);
+	uint64_t size = inode_size(inode);
 
 	return pos <= size && len <= size - pos && (len % BLOCK_BYTES == 0 || pos + len == size);
 }

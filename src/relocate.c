@@ -23,6 +23,7 @@
 #include "inode.h"
 #include "journal.h"
 #include "layout.h"
+#include "minmax.h"
 #include "pending.h"
 #include "region.h"
 #include "udax/policy.h"
@@ -30,11 +31,6 @@
 #include "zeroing.h"
 
 #define HUGE_BYTES ((uint64_t)HUGE_BLOCKS << BLOCK_SHIFT)
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
 
 enum piece_state {
 	PIECE_EMPTY,	 /* a hole from end to end */
