@@ -3,8 +3,10 @@
 # Test programs. A file's name says what it is:
 #   tests/unit_NAME.c   cmocka program unit_NAME, suite unit
 #   tests/crash_NAME.c  cmocka program crash_NAME, suite crash
+#   tests/direct_NAME.c cmocka program direct_NAME, suite direct: libudax, from the inside
 #   tests/tool_NAME.c   helper program tool_NAME that mount scripts use
-#   tests/lib_NAME.c    linked into all of the above
+#   tests/lib_NAME.c    linked into all of the above, but direct_NAME and unit_client_NAME, which
+#                       link libudax and tests/fake_daemon.c instead
 # scripts/test runs them; tests/mount_NAME.sh need no building.
 if(NOT CMOCKA_FOUND)
 	message(STATUS "cmocka is not installed: tests are not built")
@@ -13,6 +15,8 @@ endif()
 
 file(GLOB test_libraries CONFIGURE_DEPENDS tests/lib_*.c)
 file(GLOB test_mains CONFIGURE_DEPENDS tests/unit_*.c tests/crash_*.c tests/tool_*.c)
+file(GLOB client_test_mains CONFIGURE_DEPENDS tests/direct_*.c tests/unit_client_*.c)
+list(REMOVE_ITEM test_mains ${client_test_mains})
 add_library(udaxtest STATIC ${test_libraries})
 target_link_libraries(udaxtest PUBLIC udaxfsck udaxcore PkgConfig::CMOCKA)
 
@@ -21,6 +25,14 @@ foreach(main IN LISTS test_mains)
 	file(RELATIVE_PATH relative ${CMAKE_SOURCE_DIR} ${main})
 	udax_program(${name} SOURCES ${relative}
 		LIBRARIES udaxtest)
+	set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
+		${CMAKE_BINARY_DIR}/tests)
+endforeach()
+
+foreach(main IN LISTS client_test_mains)
+	get_filename_component(name ${main} NAME_WE)
+	add_executable(${name} ${main} tests/fake_daemon.c)
+	target_link_libraries(${name} PRIVATE udaxclient PkgConfig::CMOCKA)
 	set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
 		${CMAKE_BINARY_DIR}/tests)
 endforeach()
