@@ -102,10 +102,10 @@ static int copy_blocks(struct tx *tx, struct inode *inode, uint64_t lblk, uint64
 
 /* The old blocks go, the run takes their place. */
 static int replace_blocks(struct tx *tx, struct inode *inode, uint64_t lblk, uint64_t count,
-			  uint64_t pblk)
+			  uint64_t pblk, enum extent_state state)
 {
 	bool late = grant_is_late(inode, lblk << BLOCK_SHIFT, (lblk + count) << BLOCK_SHIFT);
-	struct extent run = { lblk, count, pblk, EXTENT_WRITTEN };
+	struct extent run = { lblk, count, pblk, state };
 	struct dinode *di;
 	bool done;
 	int err = put_blocks(tx, inode, FORK_DATA, lblk, count, late, &done);
@@ -137,7 +137,7 @@ static int move_piece(struct tx *tx, struct inode *inode, uint64_t lblk, bool *r
 	if (!err)
 		err = copy_blocks(tx, inode, lblk, HUGE_BLOCKS, pblk);
 	if (!err)
-		err = replace_blocks(tx, inode, lblk, HUGE_BLOCKS, pblk);
+		err = replace_blocks(tx, inode, lblk, HUGE_BLOCKS, pblk, EXTENT_WRITTEN);
 	*ret_moved = !err;
 	return err;
 }
@@ -210,8 +210,8 @@ int layout_relocate(struct inode *inode, uint64_t pos, uint64_t len, const struc
 /* ---- out of the way of a late client --------------------------------------------------------- */
 
 /*
- * Copy the first run of blocks in [*@lblk, @end) that is written and late, at most a piece; *@lblk
- * goes behind what was looked at.
+ * Copy the first run of blocks in [*@lblk, @end) that is late, at most a piece; *@lblk goes behind what
+ * was looked at. Of what is unwritten only the place changes: it may have been mapped before it was.
  */
 static int copy_out_some(struct tx *tx, struct inode *inode, uint64_t *lblk, uint64_t end)
 {
@@ -229,14 +229,14 @@ static int copy_out_some(struct tx *tx, struct inode *inode, uint64_t *lblk, uin
 	if (err)
 		return err;
 	*lblk = map.lblk + map.count;
-	if (map.state != EXTENT_WRITTEN)
+	if (map.state == EXTENT_HOLE)
 		return 0;
 	req.count = (uint32_t)min_u64(map.count, HUGE_BLOCKS);
 	err = alloc_blocks(tx, &req, &pblk, &count);
-	if (!err)
+	if (!err && map.state == EXTENT_WRITTEN)
 		err = copy_blocks(tx, inode, map.lblk, count, pblk);
 	if (!err)
-		err = replace_blocks(tx, inode, map.lblk, count, pblk);
+		err = replace_blocks(tx, inode, map.lblk, count, pblk, map.state);
 	*lblk = map.lblk + count;
 	return err;
 }
