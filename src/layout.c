@@ -300,28 +300,43 @@ static int punch_locked(struct layout_change *change, struct begin *begin)
 	return err;
 }
 
+/* Where a change begins that leaves the file with at least @size: at EOF, if that moves up. */
+static uint64_t change_begin(struct inode *inode, uint64_t pos, uint64_t size)
+{
+	uint64_t old = inode_size(inode);
+
+	return round_down(size != UINT64_MAX && old < pos ? old : pos);
+}
+
 static int punch_or_zero(struct inode *inode, enum layout_op op, bool keep_size, uint64_t pos,
 			 uint64_t len, const struct layout_ctx *ctx)
 {
 	struct begin begin = {
 		.pos = pos, .end = pos + len, .size = UINT64_MAX, .kill_priv = ctx->kill_priv
 	};
-	struct layout_change change = { .op = op,
-					.inode = inode,
-					.pos = round_down(pos),
-					.len = round_up(pos + len) - round_down(pos),
-					.may_wait = ctx->may_wait };
+	bool covered;
 	int err;
 
 	if (op == LAYOUT_ZERO && !keep_size)
 		begin.size = pos + len;
-	add_edge(&change, pos);
-	add_edge(&change, pos + len);
-	err = enter(&change);
-	if (err)
-		return err;
-	err = punch_locked(&change, &begin);
-	leave(&change);
+	do {
+		struct layout_change change = { .op = op,
+						.inode = inode,
+						.pos = change_begin(inode, pos, begin.size),
+						.may_wait = ctx->may_wait };
+
+		change.len = round_up(pos + len) - change.pos;
+		add_edge(&change, pos);
+		add_edge(&change, pos + len);
+		err = enter(&change);
+		if (err)
+			return err;
+		/* The file may have shrunk while we waited. */
+		covered = change_begin(inode, pos, begin.size) >= change.pos;
+		if (covered)
+			err = punch_locked(&change, &begin);
+		leave(&change);
+	} while (!covered);
 	return err;
 }
 
@@ -333,24 +348,33 @@ static int allocate(struct inode *inode, bool keep_size, uint64_t pos, uint64_t 
 	/* An empty range of edges: only size and times of begin_punch() apply. */
 	struct begin begin = { .size = keep_size ? UINT64_MAX : pos + len,
 			       .kill_priv = ctx->kill_priv };
-	struct fill fill = { .next = NULL };
-	int err = 0;
+	bool announced;
+	int err;
 
-	/* EOF moves up. Holes that become unwritten are shown as zeroes as before. */
-	if (!keep_size) {
-		uint64_t size = inode_size(inode), from = pos < size ? pos : size;
+	do {
+		struct fill fill = { .next = NULL };
+		uint64_t size = inode_size(inode);
 
-		err = fill_begin(inode, &fill, from, from, pos + len > size, ctx->may_wait);
-	}
-	if (err)
-		return err;
-	sync_rw_lock(&inode->iolock, SYNC_EXCL, 0, HERE);
-	/* Blocks put into the way of a change that is to be finished; that needs more than this lock. */
-	err = atomic_load(&inode->half_changed) ? -EIO : 0;
-	if (!err)
-		err = preallocate(inode, pos, pos + len, &begin);
-	sync_rw_unlock(&inode->iolock, SYNC_EXCL, HERE);
-	fill_end(inode, &fill);
+		/* EOF moves up. Holes that become unwritten are shown as zeroes as before. */
+		err = keep_size ? 0
+				: fill_begin(inode, &fill, size, size, pos + len > size,
+					     ctx->may_wait);
+		if (err)
+			return err;
+		sync_rw_lock(&inode->iolock, SYNC_EXCL, 0, HERE);
+		/* It may have been moved down while we waited. */
+		announced = keep_size || inode_size(inode) >= size;
+		/*
+		 * Blocks put into the way of a change that is to be finished; that needs more than this
+		 * lock.
+		 */
+		if (announced)
+			err = atomic_load(&inode->half_changed) ? -EIO : 0;
+		if (announced && !err)
+			err = preallocate(inode, pos, pos + len, &begin);
+		sync_rw_unlock(&inode->iolock, SYNC_EXCL, HERE);
+		fill_end(inode, &fill);
+	} while (!announced);
 	return err;
 }
 
