@@ -31,6 +31,9 @@
 #include "volume.h"
 #include "zeroing.h"
 
+/* The most that one grant is of: it is recorded at once, in bits, under a lock. */
+#define GRANT_BYTES (UINT64_C(1) << 30)
+
 /* What a write fault asks for when it makes blocks: a huge mapping's worth, around the page. */
 #define FILL_BYTES ((uint64_t)HUGE_BLOCKS << BLOCK_SHIFT)
 
@@ -110,7 +113,7 @@ static int look(struct fault *fault, enum found *ret_found)
 	if (fault->pos < up(size, granule))
 		err = extent_lookup(NULL, inode, FORK_DATA, fault->pos >> BLOCK_SHIFT, &ext);
 	iunlock(inode, SYNC_SHARED, HERE);
-	if (!err && size % BLOCK_BYTES && ext.state == EXTENT_WRITTEN &&
+	if (!err && !inode->vol->read_only && size % BLOCK_BYTES && ext.state == EXTENT_WRITTEN &&
 	    size >> BLOCK_SHIFT >= ext.lblk && size >> BLOCK_SHIFT < ext.lblk + ext.count)
 		err = clean_tail(inode, size);
 	if (err)
@@ -125,6 +128,15 @@ static int look(struct fault *fault, enum found *ret_found)
 	if (*ret_found == FOUND && fault->kind != GRANT_ZERO)
 		err = region_check(inode->vol->region, fault->region_off, fault->grant_len);
 	return err;
+}
+
+/*
+ * A change that failed half-way goes on some day, under the gate of another one: it must not meet
+ * grants, which that gate would not recall. Looked at with the mmaplock.
+ */
+static int settled(struct inode *inode)
+{
+	return atomic_load(&inode->half_changed) ? -EIO : 0;
 }
 
 /* ---- making what is missing ------------------------------------------------------------------------ */
@@ -185,7 +197,9 @@ static int fill_window(struct fault *fault)
 		return err;
 	policy->fault_enter(inode, from, to - from, true, HERE);
 	size = inode_size(inode); /* may have shrunk since */
-	err = fill_blocks(inode, from, min_u64(to, up(size, granule)));
+	err = settled(inode);
+	if (!err)
+		err = fill_blocks(inode, from, min_u64(to, up(size, granule)));
 	if (err == -ENOSPC && page < up(size, granule))
 		err = fill_blocks(inode, page, page + granule);
 	policy->fault_exit(inode, from, to - from, HERE);
@@ -219,7 +233,7 @@ static void send(void *arg)
 	fault->granted(fault);
 }
 
-/* One attempt: 0 granted; -EAGAIN with *@ret_found == FOUND: something changed meanwhile. */
+/* One attempt: 0 and FOUND: granted. -EAGAIN, -EBUSY: as grant_record(). */
 static int attempt(struct fault *fault, uint64_t generation, enum found *ret_found)
 {
 	struct inode *inode = fault->att->inode;
@@ -229,7 +243,9 @@ static int attempt(struct fault *fault, uint64_t generation, enum found *ret_fou
 
 	*ret_found = FOUND;
 	policy->fault_enter(inode, fault->first, len, fault->write, HERE);
-	err = look(fault, ret_found);
+	err = settled(inode);
+	if (!err)
+		err = look(fault, ret_found);
 	if (!err && *ret_found == FOUND)
 		err = grant_record(fault->att, fault->kind, fault->grant_pos, fault->grant_len,
 				   generation, send, fault);
@@ -240,13 +256,16 @@ static int attempt(struct fault *fault, uint64_t generation, enum found *ret_fou
 int fault_serve(struct fault *fault)
 {
 	struct inode *inode = fault->att->inode;
-	const uint64_t first = fault->first, end = fault->end;
+	const uint64_t page = down(fault->pos, inode->vol->region->granule_bytes);
+	const uint64_t around = down(fault->pos, GRANT_BYTES);
+	const uint64_t first = max_u64(fault->first, around);
+	const uint64_t end = min_u64(fault->end, around + GRANT_BYTES);
 	int err = volume_usable(inode->vol, fault->write);
 
 	if (!err && fault->write && !fault->att->writable)
 		err = -EACCES;
-	if (!err && fault->write && atomic_load(&inode->half_changed))
-		err = -EIO;
+	if (!err)
+		err = settled(inode); /* before anything is changed */
 	if (!err && fault->write)
 		err = file_touch_written(inode);
 	atomic_fetch_add(&inode->vol->stat.faults, 1);
@@ -256,7 +275,7 @@ int fault_serve(struct fault *fault)
 
 		fault->first = first;
 		fault->end = end;
-		err = grant_generation(fault->att, fault->pos, fault->may_wait, &fault->first,
+		err = grant_generation(fault->att, page, fault->may_wait, &fault->first,
 				       &fault->end, &generation);
 		if (err)
 			break;
@@ -267,6 +286,10 @@ int fault_serve(struct fault *fault)
 			err = make(fault, found);
 		else if (err == -EAGAIN)
 			err = 0;
+		else if (err == -EBUSY && fault->may_wait) {
+			grant_wait_fill(fault->att, generation);
+			err = 0;
+		}
 	}
-	return err;
+	return err == -EBUSY ? -EAGAIN : err;
 }

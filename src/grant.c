@@ -43,6 +43,16 @@ static bool overlap(uint64_t pos, uint64_t end, uint64_t other_pos, uint64_t oth
 	return pos < other_end && other_pos < end;
 }
 
+static uint64_t round_down(uint64_t pos, uint64_t unit)
+{
+	return pos - pos % unit;
+}
+
+static uint64_t round_up(uint64_t pos, uint64_t unit)
+{
+	return round_down(pos + unit - 1, unit);
+}
+
 /* ---- bits --------------------------------------------------------------------------------------- */
 
 static struct grant_chunk **chunk_slot(const struct attachment *att, uint64_t index)
@@ -254,6 +264,27 @@ static void recall_free(struct attachment *att, struct recall **link)
 	mem_free(att->inode->vol->mem, recall);
 }
 
+void grant_abandon(struct attachment *att)
+{
+	struct holder *holder = holder_of(att->inode);
+
+	sync_lock(&holder->lock, 0, HERE);
+	att->abandoned = true;
+	while (att->recalls)
+		recall_free(att, &att->recalls);
+	att_bits(att, ALL_KINDS, 0, UINT64_MAX, true);
+	holder_unlock_and_resume(att->inode, holder, HERE);
+}
+
+void grant_wake(struct attachment *att)
+{
+	struct holder *holder = holder_of(att->inode);
+
+	sync_lock(&holder->lock, 0, HERE);
+	sync_wake(&holder->changed);
+	sync_unlock(&holder->lock, HERE);
+}
+
 void detach(struct attachment *att)
 {
 	struct inode *inode = att->inode;
@@ -282,15 +313,22 @@ static bool gate_on(const struct holder *holder, uint64_t pos, uint64_t end)
 	return false;
 }
 
-/* Cut [*first, *end), which holds the block of @pos, so that no gate stands on the rest. */
-static void cut_by_gates(const struct holder *holder, uint64_t pos, uint64_t *first, uint64_t *end)
+/* Cut [*first, *end), which holds the granule at @pos, to granules on which no gate stands. */
+static void cut_by_gates(const struct holder *holder, uint64_t granule, uint64_t pos,
+			 uint64_t *first, uint64_t *end)
 {
 	for (const struct gate *gate = holder->gates; gate; gate = gate->next) {
 		if (gate->end <= pos && gate->end > *first)
-			*first = gate->end;
+			*first = round_up(gate->end, granule);
 		if (gate->pos > pos && gate->pos < *end)
-			*end = gate->pos;
+			*end = round_down(gate->pos, granule);
 	}
+}
+
+/* Whether nobody would ever give back what is granted now: RACES.md, row 60. */
+static bool is_gone(const struct attachment *att)
+{
+	return att->abandoned || atomic_load(&att->client->gone);
 }
 
 int grant_generation(struct attachment *att, uint64_t pos, bool may_wait, uint64_t *first,
@@ -301,13 +339,13 @@ int grant_generation(struct attachment *att, uint64_t pos, bool may_wait, uint64
 	int err = 0;
 
 	sync_lock(&holder->lock, 0, HERE);
-	while (gate_on(holder, pos, pos + granule) && may_wait && !atomic_load(&att->client->gone))
+	while (gate_on(holder, pos, pos + granule) && may_wait && !is_gone(att))
 		sync_wait(&holder->changed, &holder->lock, HERE);
-	if (atomic_load(&att->client->gone))
+	if (is_gone(att))
 		err = -ECONNRESET;
 	else if (gate_on(holder, pos, pos + granule))
 		err = -EAGAIN;
-	cut_by_gates(holder, pos, first, end);
+	cut_by_gates(holder, granule, pos, first, end);
 	*ret_generation = holder->generation;
 	sync_unlock(&holder->lock, HERE);
 	return err;
@@ -333,17 +371,28 @@ int grant_record(struct attachment *att, enum grant_kind kind, uint64_t pos, uin
 	int err = 0;
 
 	sync_lock(&holder->lock, 0, HERE);
-	if (atomic_load(&att->client->gone))
-		err = -ECONNRESET; /* nobody would ever give it back: row 60 */
-	else if (gate_on(holder, pos, pos + len) || holder->generation != generation ||
-		 is_being_filled(holder, kind, pos, pos + len))
+	if (is_gone(att))
+		err = -ECONNRESET;
+	else if (gate_on(holder, pos, pos + len) || holder->generation != generation)
 		err = -EAGAIN;
+	else if (is_being_filled(holder, kind, pos, pos + len))
+		err = -EBUSY;
 	else
 		err = att_set(att, kind, pos, len);
 	if (!err)
 		send(arg);
 	sync_unlock(&holder->lock, HERE);
 	return err;
+}
+
+void grant_wait_fill(struct attachment *att, uint64_t generation)
+{
+	struct holder *holder = holder_of(att->inode);
+
+	sync_lock(&holder->lock, 0, HERE);
+	while (holder->fills && holder->generation == generation && !is_gone(att))
+		sync_wait(&holder->changed, &holder->lock, HERE);
+	sync_unlock(&holder->lock, HERE);
 }
 
 void grant_returned(struct attachment *att, uint64_t pos, uint64_t len)
@@ -373,7 +422,8 @@ bool grant_acknowledged(struct attachment *att, uint32_t seq)
 	}
 	if (recall->late)
 		att->client->ops->late(att->client, att->id, seq, recall->pos,
-				       recall->end - recall->pos);
+				       recall->end == UINT64_MAX ? UINT64_MAX
+								 : recall->end - recall->pos);
 	else
 		att_bits(att, ALL_KINDS, recall->pos, recall->end, true);
 	recall_free(att, link);
@@ -423,10 +473,17 @@ static void give_up(struct holder *holder, uint64_t pos, uint64_t end)
 void grant_recall(struct inode *inode, uint64_t pos, uint64_t end)
 {
 	struct volume *vol = inode->vol;
+	const uint64_t granule = vol->region->granule_bytes;
 	struct holder *holder = holder_of(inode);
 	uint64_t deadline = sync_now_ns(vol->sync) + vol->recall_timeout_ns;
 	bool waiting = true;
 
+	/*
+	 * Clients map whole granules, and give back whole ones. None of them is granted meanwhile: the
+	 * gate stands on a part of each.
+	 */
+	pos = round_down(pos, granule);
+	end = end > MAX_FILE_BYTES ? UINT64_MAX : round_up(end, granule);
 	sync_lock(&holder->lock, 0, HERE);
 	for (struct attachment *att = holder->attachments; att; att = att->next) {
 		if (!att_bits(att, ALL_KINDS, pos, end, false))

@@ -63,6 +63,7 @@ struct attachment {
 	struct inode *inode; /* a reference */
 	uint32_t id;	     /* the client's name for it */
 	bool writable;
+	bool abandoned; /* the client has said that it maps nothing of it any more */
 	uint32_t last_seq;
 	struct grant_chunk **chunks; /* by hash of their index */
 	unsigned nchunks, room;
@@ -78,20 +79,31 @@ int attach(struct inode *inode, struct client *client, uint32_t id, bool writabl
 void detach(struct attachment *att);
 
 /**
+ * grant_abandon - the client maps nothing of it any more: forget what was granted and recalled, grant
+ * nothing more. detach() may be late, because a fault is under way.
+ * grant_wake - faults that wait look again whether the client is gone.
+ */
+void grant_abandon(struct attachment *att);
+void grant_wake(struct attachment *att);
+
+/**
  * grant_generation - what a fault remembers before it looks at the extents. -EAGAIN when a gate
- * stands on the block of @pos: with @may_wait it waits for its end. *@pos, *@end: a range around
- * the block, cut so that no other gate stands on it. -ECONNRESET: the client is gone.
+ * stands on the granule at @pos: with @may_wait it waits for its end. *@first, *@end: whole granules
+ * around it, cut so that no other gate stands on them. -ECONNRESET: the client is gone.
  */
 int grant_generation(struct attachment *att, uint64_t pos, bool may_wait, uint64_t *first,
 		     uint64_t *end, uint64_t *ret_generation);
 
 /**
  * grant_record - grant [@pos, @pos + @len), unless a gate stands on it or what was looked up at
- * @generation may be wrong: -EAGAIN, look again. -ECONNRESET, -ENOMEM. @send is called under the
+ * @generation may be wrong: -EAGAIN, look again. -EBUSY: the same, when grant_wait_fill() returns;
+ * whoever calls that holds nothing. -ECONNRESET, -ENOMEM. @send is called under the
  * lock, so that the client hears of it before it hears of a recall; it never waits.
  */
 int grant_record(struct attachment *att, enum grant_kind kind, uint64_t pos, uint64_t len,
 		 uint64_t generation, void (*send)(void *arg), void *arg);
+
+void grant_wait_fill(struct attachment *att, uint64_t generation);
 
 /** grant_returned - the client maps nothing of the range any more. */
 void grant_returned(struct attachment *att, uint64_t pos, uint64_t len);

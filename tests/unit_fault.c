@@ -13,6 +13,7 @@
 #include "alloc.h"
 #include "fault.h"
 #include "file.h"
+#include "gate.h"
 #include "inode.h"
 #include "layout.h"
 #include "mode.h"
@@ -517,6 +518,185 @@ static void nobody_waits_longer_than_the_deadline(void **state)
 	close_bed(bed);
 }
 
+/* ---- corners ------------------------------------------------------------------------------------ */
+
+static void a_recall_is_of_whole_granules(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+
+	(void)state;
+	resize(bed, 8 * PAGE);
+	peer_attach(&peer, bed, false);
+	assert_int_equal(touch(&peer, 0, false, 0, 8 * PAGE), 0);
+	put(bed, 6 * PAGE + 50, 'b', 10);
+	assert_int_equal(peer.nrecalls, 1);
+	assert_int_equal(peer.pos, 6 * PAGE);
+	assert_int_equal(peer.len, PAGE);
+	assert_int_equal(granted(&peer, GRANT_ZERO), 7 * PAGE);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+/* A gate that ends inside a page is on all of it: else the page looked like one in two pieces. */
+static void a_gate_in_a_page_is_on_the_page(void **state)
+{
+	struct bed *bed = open_bed();
+	uint64_t left;
+	struct gate gate;
+	struct peer peer;
+
+	(void)state;
+	put(bed, 0, 'a', 4 * PAGE);
+	peer_attach(&peer, bed, false);
+	left = bed_free(bed);
+	assert_int_equal(gate_open(bed->inode, &gate, PAGE + 50, PAGE + 60, false), 0);
+	peer.fault = (struct fault){
+		.att = peer.att, .pos = PAGE + 100, .end = 4 * PAGE, .granted = on_granted
+	};
+	assert_int_equal(fault_serve(&peer.fault), -EAGAIN);
+	peer.fault.pos = 2 * PAGE;
+	peer.fault.first = 0;
+	peer.fault.end = 4 * PAGE;
+	assert_int_equal(fault_serve(&peer.fault), 0);
+	expect_grant(&peer, GRANT_READ, 2 * PAGE, 2 * PAGE);
+	gate_end(bed->inode, &gate, false);
+	assert_int_equal(bed_free(bed), left);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+static void blocks_that_a_late_client_maps_do_not_move_when_they_are_unwritten(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+
+	(void)state;
+	put(bed, 0, 'a', 8 * PAGE);
+	peer_attach(&peer, bed, true);
+	peer.answers = NEVER;
+	assert_int_equal(touch(&peer, 4 * PAGE, true, 4 * PAGE, 8 * PAGE), 0);
+	assert_int_equal(layout_fallocate(bed->inode, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
+					  4 * PAGE, 4 * PAGE, &waits),
+			 0);
+	assert_int_equal(quarantined(bed), 0);
+	assert_int_equal(
+		layout_fallocate(bed->inode, FALLOC_FL_COLLAPSE_RANGE, 0, 2 * PAGE, &waits), 0);
+	assert_int_equal(quarantined(bed), 4);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+static void what_was_behind_eof_is_taken_back_when_zeroes_are_put_far_behind_it(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+
+	(void)state;
+	put(bed, 0, 'a', PAGE);
+	peer_attach(&peer, bed, true);
+	assert_int_equal(touch(&peer, 2 * PAGE, false, 2 * PAGE, 3 * PAGE), 0);
+	expect_grant(&peer, GRANT_BEHIND_EOF, 2 * PAGE, PAGE);
+	assert_int_equal(layout_fallocate(bed->inode, FALLOC_FL_ZERO_RANGE, 8 * PAGE, PAGE, &waits),
+			 0);
+	assert_int_equal(peer.nrecalls, 1);
+	assert_int_equal(granted(&peer, GRANT_BEHIND_EOF), 0);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+/* The change goes on under the gate of another one, which would not recall this. */
+static void nothing_is_granted_of_a_file_that_is_half_changed(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+
+	(void)state;
+	put(bed, 0, 'a', PAGE);
+	peer_attach(&peer, bed, true);
+	atomic_store(&bed->inode->half_changed, true);
+	assert_int_equal(touch(&peer, 0, false, 0, PAGE), -EIO);
+	assert_int_equal(touch(&peer, 0, true, 0, PAGE), -EIO);
+	assert_int_equal(granted(&peer, GRANT_READ), 0);
+	atomic_store(&bed->inode->half_changed, false);
+	assert_int_equal(touch(&peer, 0, false, 0, PAGE), 0);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+static void one_grant_is_of_a_gigabyte_at_most(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+
+	(void)state;
+	resize(bed, 8 * KIB * MIB);
+	peer_attach(&peer, bed, false);
+	assert_int_equal(touch(&peer, 2 * KIB * MIB, false, 0, 8 * KIB * MIB), 0);
+	expect_grant(&peer, GRANT_ZERO, 2 * KIB * MIB, KIB * MIB);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+static void a_volume_that_is_read_only_is_not_stored_to(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+	unsigned char *image;
+
+	(void)state;
+	put(bed, 0, 'a', PAGE);
+	resize(bed, 10);
+	peer_attach(&peer, bed, false);
+	assert_int_equal(touch(&peer, 0, false, 0, PAGE), 0);
+	bed_store(bed, peer.fault.region_off + 100, "behind", 6);
+	image = bed_image(bed);
+	bed->vol->read_only = true;
+	assert_int_equal(touch(&peer, 0, false, 0, PAGE), 0);
+	bed_assert_image(bed, image);
+	bed->vol->read_only = false;
+	free(image);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+static void who_may_not_wait_does_not_wait_for_a_fill(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+	struct fill fill;
+
+	(void)state;
+	resize(bed, 8 * PAGE);
+	peer_attach(&peer, bed, false);
+	assert_int_equal(fill_begin(bed->inode, &fill, 0, PAGE, false, false), 0);
+	peer.fault = (struct fault){ .att = peer.att, .end = PAGE, .granted = on_granted };
+	assert_int_equal(fault_serve(&peer.fault), -EAGAIN);
+	fill_end(bed->inode, &fill);
+	assert_int_equal(touch(&peer, 0, false, 0, PAGE), 0);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+static void nobody_waits_for_what_was_abandoned(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+
+	(void)state;
+	put(bed, 0, 'a', 8 * PAGE);
+	peer_attach(&peer, bed, true);
+	peer.answers = NEVER;
+	assert_int_equal(touch(&peer, 0, true, 0, 8 * PAGE), 0);
+	grant_abandon(peer.att);
+	resize(bed, 0);
+	assert_int_equal(peer.nrecalls, 0);
+	assert_int_equal(atomic_load(&bed->vol->nlate), 0);
+	assert_int_equal(touch(&peer, 0, false, 0, PAGE), -ECONNRESET);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -538,6 +718,17 @@ int main(void)
 		cmocka_unit_test(what_a_late_client_maps_is_not_used_again),
 		cmocka_unit_test(blocks_that_a_late_client_maps_do_not_move),
 		cmocka_unit_test(nobody_waits_longer_than_the_deadline),
+		cmocka_unit_test(a_recall_is_of_whole_granules),
+		cmocka_unit_test(a_gate_in_a_page_is_on_the_page),
+		cmocka_unit_test(
+			blocks_that_a_late_client_maps_do_not_move_when_they_are_unwritten),
+		cmocka_unit_test(
+			what_was_behind_eof_is_taken_back_when_zeroes_are_put_far_behind_it),
+		cmocka_unit_test(nothing_is_granted_of_a_file_that_is_half_changed),
+		cmocka_unit_test(one_grant_is_of_a_gigabyte_at_most),
+		cmocka_unit_test(a_volume_that_is_read_only_is_not_stored_to),
+		cmocka_unit_test(who_may_not_wait_does_not_wait_for_a_fill),
+		cmocka_unit_test(nobody_waits_for_what_was_abandoned),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
