@@ -5,6 +5,7 @@
 #   tests/crash_NAME.c  cmocka program crash_NAME, suite crash
 #   tests/direct_NAME.c cmocka program direct_NAME, suite direct: libudax, from the inside
 #   tests/tool_NAME.c   helper program tool_NAME that mount scripts use
+#   tests/other_NAME.c  program tool_NAME, which uses another library and nothing of ours
 #   tests/lib_NAME.c    linked into all of the above, but direct_NAME and unit_client_NAME, which
 #                       link libudax and tests/fake_daemon.c instead
 # scripts/test runs them; tests/mount_NAME.sh need no building.
@@ -27,6 +28,19 @@ foreach(main IN LISTS test_mains)
 		LIBRARIES udaxtest)
 	set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
 		${CMAKE_BINARY_DIR}/tests)
+endforeach()
+
+target_link_libraries(tool_storm PRIVATE ${CMAKE_DL_LIBS})
+
+# Other people's libraries, as tests/direct_programs.sh runs them.
+foreach(other IN ITEMS lmdb pmemobj)
+	string(TOUPPER ${other} OTHER)
+	if(${OTHER}_FOUND)
+		add_executable(tool_${other} tests/other_${other}.c)
+		target_link_libraries(tool_${other} PRIVATE PkgConfig::${OTHER})
+		set_target_properties(tool_${other} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
+			${CMAKE_BINARY_DIR}/tests)
+	endif()
 endforeach()
 
 foreach(main IN LISTS client_test_mains)

@@ -1,0 +1,86 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause
+#
+# Programs that know nothing of udaxfs, unmodified under `udaxrun --require-direct`: what they compute is
+# the same as on another filesystem, and their mappings were direct.
+. "$(dirname "$0")/lib.sh"
+
+mnt=$work/mnt
+limit=120
+
+# direct COMMAND... - run it so; it must have had a direct mapping, and faults.
+direct() {
+	udaxrun --stats --require-direct "$@" 2>"$work/stats" || { cat "$work/stats"; return 1; }
+	grep -v ' 0 direct mappings' "$work/stats" | grep -q ' direct mappings, [1-9][0-9]* faults' ||
+		{ cat "$work/stats"; return 1; }
+}
+
+query="create table t(a integer primary key, b text, c blob);
+with recursive n(x) as (select 1 union all select x+1 from n where x<20000)
+	insert into t select x, 'row ' || (x * 7919 % 20011), zeroblob(x % 300) from n;
+create index i on t(b);
+update t set b = b || '!' where a % 3 = 0;
+delete from t where a % 5 = 0;
+vacuum;
+select count(*), sum(a), sum(length(b)), sum(length(c)), min(b), max(b) from t;
+pragma integrity_check;"
+
+sqlite_with_a_mapping() {
+	direct sqlite3 "$mnt/db" "pragma mmap_size=268435456; $query" >"$work/is"
+	sqlite3 "$ram/db" "pragma mmap_size=268435456; $query" >"$work/should"
+	diff "$work/should" "$work/is"
+}
+
+sqlite_with_a_write_ahead_log() {
+	direct sqlite3 "$mnt/wal" "pragma journal_mode=wal; pragma mmap_size=268435456; ${query/vacuum;/}" \
+		>"$work/is"
+	sqlite3 "$ram/wal" "pragma journal_mode=wal; pragma mmap_size=268435456; ${query/vacuum;/}" \
+		>"$work/should"
+	diff "$work/should" "$work/is"
+}
+
+lmdb_with_writemap() {
+	direct tool_lmdb "$mnt/lmdb" 42 >"$work/is"
+	tool_lmdb "$ram/lmdb" 42 >"$work/should"
+	diff "$work/should" "$work/is"
+	mdb_dump -n "$ram/lmdb" >"$work/should"
+	udaxrun mdb_dump -n "$mnt/lmdb" | diff "$work/should" -
+}
+
+fio_verifies_what_it_stores() {
+	direct fio --name=t --filename="$mnt/fio-$1" --ioengine="$1" --rw=randrw --bs=4k --size=16m \
+		--io_size=64m --verify=crc32c --verify_fatal=1 --do_verify=1 --verify_state_save=0 --thread "${@:2}" >"$work/fio" ||
+		{ tail -n 20 "$work/fio"; return 1; }
+	grep -q 'err= 0' "$work/fio"
+}
+
+a_pool_of_libpmemobj_survives_a_kill() {
+	local pid acknowledged
+	direct tool_pmemobj create "$mnt/pool"
+	same 1 "$(udaxrun --require-direct tool_pmemobj is-pmem "$mnt/pool")" is-pmem
+	udaxrun --require-direct tool_pmemobj run "$mnt/pool" >"$work/count" &
+	pid=$!
+	sleep 2
+	kill -KILL "$pid"
+	wait "$pid" || true
+	acknowledged=$(grep -c . "$work/count")
+	[ "$acknowledged" -gt 0 ]
+	wait_for 10 flock --nonblock "$mnt/pool" true # the last of its descriptors is closed
+	direct tool_pmemobj check "$mnt/pool" "$acknowledged"
+}
+
+region=$(make_region 512M) || exit 1
+start_mount "$region" "$mnt" || exit 1
+check sqlite_with_a_mapping
+check sqlite_with_a_write_ahead_log
+check lmdb_with_writemap
+_title='fio, mmap: verifies what it stores' check fio_verifies_what_it_stores mmap
+stop_mount "$mnt"
+check fsck_clean "$region"
+# libpmem takes a mapping for persistent memory where MAP_SYNC is granted.
+start_mount "$region" "$mnt" assume_pmem || exit 1
+_title='fio, libpmem: verifies what it stores' check fio_verifies_what_it_stores libpmem --iodepth=1 --direct=1
+check a_pool_of_libpmemobj_survives_a_kill
+stop_mount "$mnt"
+check fsck_clean "$region"
+finish

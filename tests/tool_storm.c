@@ -1,0 +1,496 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
+/*
+ * tool_storm.c - processes that store into files through their own mappings, while others change what
+ * stands where, are stopped, or die. To be run under `udaxrun --require-direct`:
+ *
+ *	tool_storm DIRECTORY SECONDS [SEED]
+ *
+ * Every 8 bytes of every page say whose they are, so that one that came from elsewhere is recognised
+ * at once:
+ *
+ *	torn/N	  storers store words of family TORN anywhere; changers truncate, punch, zero, collapse,
+ *		  insert and exchange. Any word there is 0 or of that family.
+ *	kept	  each storer has a word of its own in each page, and remembers what it stored; changers
+ *		  only move the file (relocate), which nobody may notice. No store may be lost. (Its
+ *		  last page is punched each time, so that there is a reason to move it again.)
+ *	foreign/N fillers write files through write(2), of words that name file and page, remove them and
+ *		  write others: they get the blocks that the changers have freed. Whatever they read
+ *		  back is exactly what they wrote: else somebody has stored into a block that was not his
+ *		  any more. And who loads a foreign word from torn/N has a mapping of a foreign block.
+ *
+ * A storer that was stopped for longer than the recall's deadline may have lost stores; it is told by
+ * its parent to forget what it remembers.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <signal.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "udax/ioctl.h"
+#include "udax/udax.h"
+
+#define PAGE 4096u
+#define WORDS (PAGE / 8)
+#define NTORN 3
+#define TORN_PAGES 768u
+#define KEPT_PAGES 512u
+#define FOREIGN_PAGES 300u
+#define NSTORERS 8
+#define NCHANGERS 2
+#define NFILLERS 2
+#define NREADERS 1
+#define NCHILDREN (NSTORERS + NCHANGERS + NFILLERS + NREADERS)
+
+#define FAMILY_TORN UINT64_C(0x70)
+#define FAMILY_FOREIGN UINT64_C(0xf0)
+#define FAMILY_OF(word) ((word) >> 56)
+
+struct shared {
+	atomic_bool stop, failed;
+	char why[256];
+	atomic_ullong stores, loads, changes, moves, files, deaths, stops, faults, recalls, late;
+	atomic_uint stopped[NSTORERS]; /* how often: what it remembers is void */
+};
+
+static struct shared *shared;
+static uint64_t seed;
+
+/* ---- small things --------------------------------------------------------------------------------- */
+
+static uint64_t next_random(void)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return seed;
+}
+
+static uint64_t below(uint64_t n)
+{
+	return next_random() % n;
+}
+
+static void wrong(const char *format, ...)
+{
+	bool first = false;
+	va_list args;
+
+	if (!atomic_compare_exchange_strong(&shared->failed, &first, true))
+		return;
+	va_start(args, format);
+	vsnprintf(shared->why, sizeof(shared->why), format, args);
+	va_end(args);
+	atomic_store(&shared->stop, true);
+}
+
+static bool running(void)
+{
+	return !atomic_load(&shared->stop);
+}
+
+static int open_or_fail(const char *path, int flags)
+{
+	int fd = open(path, flags, 0644);
+
+	if (fd < 0)
+		wrong("open %s: %s", path, strerror(errno));
+	return fd;
+}
+
+/* A touch behind EOF is a SIGBUS, which a file that is truncated beneath one has to be ready for. */
+static sigjmp_buf on_bus;
+static volatile sig_atomic_t bus_is_expected;
+
+static void bus(int sig)
+{
+	if (!bus_is_expected) {
+		wrong("signal %d where none should be", sig);
+		_exit(1);
+	}
+	siglongjmp(on_bus, 1);
+}
+
+static void *map(int fd, unsigned pages)
+{
+	void *p = mmap(NULL, (size_t)pages * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		wrong("mmap: %s", strerror(errno));
+	return p;
+}
+
+/* ---- storers -------------------------------------------------------------------------------------- */
+
+struct storer {
+	unsigned number;
+	volatile uint64_t *torn[NTORN], *kept;
+	uint64_t remembered[KEPT_PAGES];
+	unsigned stopped; /* shared->stopped when remembered[] was begun */
+};
+
+static void touch_torn(struct storer *s)
+{
+	volatile uint64_t *words = s->torn[below(NTORN)] + below(TORN_PAGES) * WORDS;
+	uint64_t word, at = below(WORDS);
+
+	bus_is_expected = 1;
+	if (sigsetjmp(on_bus, 1) == 0) {
+		if (below(3) == 0) {
+			words[at] = FAMILY_TORN << 56 | (next_random() & UINT64_C(0xffffffffffff));
+			atomic_fetch_add(&shared->stores, 1);
+		}
+		for (unsigned i = 0; i < 16; i++) {
+			word = words[(at + i * 37) % WORDS];
+			if (word && FAMILY_OF(word) != FAMILY_TORN)
+				wrong("storer %u loads a foreign word %016llx", s->number,
+				      (unsigned long long)word);
+		}
+		atomic_fetch_add(&shared->loads, 16);
+	}
+	bus_is_expected = 0;
+}
+
+static void touch_kept(struct storer *s)
+{
+	unsigned page = (unsigned)below(KEPT_PAGES - 1), stopped;
+	volatile uint64_t *word = s->kept + page * WORDS + s->number;
+	uint64_t is = *word;
+
+	stopped = atomic_load(&shared->stopped[s->number]);
+	if (stopped != s->stopped) {
+		for (unsigned i = 0; i < KEPT_PAGES; i++)
+			s->remembered[i] = 0;
+		s->stopped = stopped;
+	}
+	if (s->remembered[page] && is != s->remembered[page])
+		wrong("storer %u: page %u has %llx, stored was %llx", s->number, page,
+		      (unsigned long long)is, (unsigned long long)s->remembered[page]);
+	/* If it is stopped between the two, it is told before it looks again. */
+	s->remembered[page] = next_random() | 1;
+	*word = s->remembered[page];
+	atomic_fetch_add(&shared->stores, 1);
+}
+
+/* What udaxrun's library counts, if it is there. */
+static void count_faults(void)
+{
+	void (*stats)(struct udax_stats *, size_t) = dlsym(RTLD_DEFAULT, "udax_stats");
+	struct udax_stats s = { 0 };
+
+	if (!stats) {
+		wrong("libudax is not there: run this under udaxrun");
+		return;
+	}
+	stats(&s, sizeof(s));
+	if (s.mmaps < NTORN + 1)
+		wrong("%llu mappings are direct, not %d", (unsigned long long)s.mmaps, NTORN + 1);
+	atomic_fetch_add(&shared->faults, s.faults);
+	atomic_fetch_add(&shared->recalls, s.recalls);
+	atomic_fetch_add(&shared->late, s.late);
+}
+
+static void storer(unsigned number)
+{
+	static struct storer s;
+	char path[32];
+
+	s.number = number;
+	s.stopped = atomic_load(&shared->stopped[number]);
+	for (unsigned i = 0; i < NTORN && running(); i++) {
+		snprintf(path, sizeof(path), "torn%u", i);
+		s.torn[i] = map(open_or_fail(path, O_RDWR), TORN_PAGES);
+	}
+	if (running())
+		s.kept = map(open_or_fail("kept", O_RDWR), KEPT_PAGES);
+	while (running()) {
+		if (below(4))
+			touch_torn(&s);
+		else
+			touch_kept(&s);
+	}
+	if (s.kept) /* else it was over before it began */
+		count_faults();
+}
+
+/* ---- changers ------------------------------------------------------------------------------------- */
+
+static void exchange(int a, int b)
+{
+	struct udax_ioc_token token = { .version = UDAX_IOC_VERSION };
+	struct udax_ioc_exchange e = { .version = UDAX_IOC_VERSION,
+				       .pos = below(TORN_PAGES / 2) * PAGE,
+				       .len = (1 + below(TORN_PAGES / 4)) * PAGE,
+				       .other_pos = below(TORN_PAGES / 2) * PAGE };
+
+	if (ioctl(b, UDAX_IOC_TOKEN, &token))
+		return;
+	memcpy(e.token, token.token, sizeof(e.token));
+	ioctl(a, UDAX_IOC_EXCHANGE, &e);
+}
+
+static void change(const int *torn)
+{
+	uint64_t first = below(TORN_PAGES), n = 1 + below(64);
+	struct udax_ioc_range range = { .version = UDAX_IOC_VERSION,
+					.pos = first * PAGE,
+					.len = n * PAGE };
+	int fd = torn[below(NTORN)];
+
+	switch (below(8)) {
+	case 0:
+		(void)!ftruncate(fd, (off_t)(first * PAGE + below(PAGE)));
+		(void)!ftruncate(fd, (off_t)TORN_PAGES * PAGE);
+		break;
+	case 1:
+	case 2:
+		fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)range.pos,
+			  (off_t)range.len);
+		break;
+	case 3:
+		fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, (off_t)range.pos,
+			  (off_t)range.len);
+		break;
+	case 4:
+		ioctl(fd, UDAX_IOC_COLLAPSE, &range);
+		(void)!ftruncate(fd, (off_t)TORN_PAGES * PAGE);
+		break;
+	case 5:
+		ioctl(fd, UDAX_IOC_INSERT, &range);
+		(void)!ftruncate(fd, (off_t)TORN_PAGES * PAGE);
+		break;
+	default:
+		exchange(fd, torn[below(NTORN)]);
+		break;
+	}
+	atomic_fetch_add(&shared->changes, 1);
+}
+
+static void changer(void)
+{
+	int torn[NTORN], kept = open_or_fail("kept", O_RDWR);
+	char path[32];
+
+	for (unsigned i = 0; i < NTORN; i++) {
+		snprintf(path, sizeof(path), "torn%u", i);
+		torn[i] = open_or_fail(path, O_RDWR);
+	}
+	while (running()) {
+		if (below(20)) {
+			change(torn);
+		} else {
+			struct udax_ioc_relocate r = { .version = UDAX_IOC_VERSION,
+						       .len = KEPT_PAGES * PAGE };
+
+			if (ioctl(kept, UDAX_IOC_RELOCATE, &r) == 0 && r.moved_bytes)
+				atomic_fetch_add(&shared->moves, 1);
+			fallocate(kept, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				  (off_t)(KEPT_PAGES - 1) * PAGE, PAGE);
+		}
+		usleep((useconds_t)below(2000));
+	}
+}
+
+/* ---- fillers and readers -------------------------------------------------------------------------- */
+
+static uint64_t foreign_word(uint64_t file, uint64_t page)
+{
+	return FAMILY_FOREIGN << 56 | (file & 0xffffffff) << 16 | page;
+}
+
+static void fill_file(int fd, uint64_t number, uint64_t pages)
+{
+	uint64_t words[WORDS];
+
+	for (uint64_t page = 0; page < pages && running(); page++) {
+		for (unsigned i = 0; i < WORDS; i++)
+			words[i] = foreign_word(number, page);
+		if (pwrite(fd, words, PAGE, (off_t)(page * PAGE)) != PAGE && errno != ENOSPC)
+			wrong("write: %s", strerror(errno));
+	}
+}
+
+static void check_file(int fd, uint64_t number, uint64_t pages)
+{
+	uint64_t words[WORDS];
+
+	for (uint64_t page = 0; page < pages; page++) {
+		if (pread(fd, words, PAGE, (off_t)(page * PAGE)) != PAGE)
+			return; /* the volume was full */
+		for (unsigned i = 0; i < WORDS; i++)
+			if (words[i] && words[i] != foreign_word(number, page))
+				wrong("a foreign file has %016llx in page %llu",
+				      (unsigned long long)words[i], (unsigned long long)page);
+	}
+}
+
+static void filler(unsigned which)
+{
+	uint64_t number = (uint64_t)getpid() << 12;
+	char path[32];
+
+	snprintf(path, sizeof(path), "foreign%u", which);
+	while (running()) {
+		uint64_t pages = 1 + below(FOREIGN_PAGES);
+		int fd;
+
+		unlink(path);
+		fd = open_or_fail(path, O_RDWR | O_CREAT | O_TRUNC);
+		fill_file(fd, ++number, pages);
+		usleep((useconds_t)below(3000));
+		check_file(fd, number, pages);
+		close(fd);
+		atomic_fetch_add(&shared->files, 1);
+	}
+}
+
+static void reader(void)
+{
+	uint64_t words[WORDS];
+	char path[32];
+
+	while (running()) {
+		int fd;
+
+		snprintf(path, sizeof(path), "torn%u", (unsigned)below(NTORN));
+		fd = open_or_fail(path, O_RDWR);
+		for (unsigned n = 0; n < 50; n++) {
+			ssize_t got = pread(fd, words, PAGE, (off_t)(below(TORN_PAGES) * PAGE));
+
+			for (ssize_t i = 0; i < got / 8; i++)
+				if (words[i] && FAMILY_OF(words[i]) != FAMILY_TORN)
+					wrong("read(2) gives a foreign word %016llx",
+					      (unsigned long long)words[i]);
+		}
+		close(fd);
+		usleep(500);
+	}
+}
+
+/* ---- the parent ----------------------------------------------------------------------------------- */
+
+static pid_t start(unsigned i)
+{
+	uint64_t child_seed = next_random();
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	seed = child_seed;
+	signal(SIGBUS, bus);
+	if (i < NSTORERS)
+		storer(i);
+	else if (i < NSTORERS + NCHANGERS)
+		changer();
+	else if (i < NSTORERS + NCHANGERS + NFILLERS)
+		filler(i);
+	else
+		reader();
+	_exit(0);
+}
+
+static void make_files(void)
+{
+	char path[32];
+
+	for (unsigned i = 0; i < NTORN; i++) {
+		snprintf(path, sizeof(path), "torn%u", i);
+		if (ftruncate(open_or_fail(path, O_RDWR | O_CREAT), (off_t)TORN_PAGES * PAGE))
+			wrong("truncate: %s", strerror(errno));
+	}
+	if (ftruncate(open_or_fail("kept", O_RDWR | O_CREAT), (off_t)KEPT_PAGES * PAGE))
+		wrong("truncate: %s", strerror(errno));
+}
+
+/* Kill one, or stop one for a while, longer than the recall's deadline now and then. */
+static void disturb(pid_t *pids)
+{
+	unsigned i = (unsigned)below(NSTORERS);
+
+	if (below(2)) {
+		kill(pids[i], SIGKILL);
+		waitpid(pids[i], NULL, 0);
+		atomic_fetch_add(&shared->deaths, 1);
+		pids[i] = start(i);
+		return;
+	}
+	kill(pids[i], SIGSTOP);
+	usleep((useconds_t)below(600000));
+	atomic_fetch_add(&shared->stopped[i], 1);
+	kill(pids[i], SIGCONT);
+	atomic_fetch_add(&shared->stops, 1);
+}
+
+static bool end(const pid_t *pids)
+{
+	bool well = true;
+
+	atomic_store(&shared->stop, true);
+	for (unsigned i = 0; i < NCHILDREN; i++) {
+		int status = 0;
+
+		for (unsigned n = 0; n < 2000 && waitpid(pids[i], &status, WNOHANG) == 0; n++)
+			usleep(10000);
+		if (kill(pids[i], 0) == 0) {
+			wrong("process %u does not end", i);
+			kill(pids[i], SIGKILL);
+			waitpid(pids[i], NULL, 0);
+		} else if (status) {
+			wrong("process %u ended with status %x", i, (unsigned)status);
+		}
+		well &= !status;
+	}
+	return well && !atomic_load(&shared->failed);
+}
+
+int main(int argc, char **argv)
+{
+	pid_t pids[NCHILDREN];
+	time_t until;
+	bool well;
+
+	if (argc < 3 || chdir(argv[1])) {
+		fprintf(stderr, "usage: tool_storm DIRECTORY SECONDS [SEED]\n");
+		return 2;
+	}
+	seed = argc > 3 ? strtoull(argv[3], NULL, 0) : (uint64_t)time(NULL) * 2654435761u;
+	printf("seed %llu\n", (unsigned long long)seed);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
+	make_files();
+	fflush(stdout);
+	for (unsigned i = 0; i < NCHILDREN; i++)
+		pids[i] = start(i);
+	until = time(NULL) + atoi(argv[2]);
+	while (time(NULL) < until && running()) {
+		usleep((useconds_t)(100000 + below(400000)));
+		disturb(pids);
+	}
+	well = end(pids);
+	printf("%llu stores, %llu loads, %llu changes, %llu moves, %llu foreign files, %llu deaths, "
+	       "%llu stops; %llu faults, %llu recalls, %llu late\n",
+	       (unsigned long long)shared->stores, (unsigned long long)shared->loads,
+	       (unsigned long long)shared->changes, (unsigned long long)shared->moves,
+	       (unsigned long long)shared->files, (unsigned long long)shared->deaths,
+	       (unsigned long long)shared->stops, (unsigned long long)shared->faults,
+	       (unsigned long long)shared->recalls, (unsigned long long)shared->late);
+	if (!well)
+		printf("FAILED: %s\n", shared->why);
+	return well ? 0 : 1;
+}
