@@ -67,7 +67,8 @@ struct region {
 	uint32_t granule_bytes;	   /* the smallest piece that a client can map */
 	uint32_t page_bytes;	   /* what region_sigbus() replaces at once; 0: no SIGBUS comes */
 	enum durability domain;
-	int fd;	      /* -1: none */
+	int fd;		       /* -1: none */
+	uint32_t first_client; /* that number and those behind it are of this process; 0: none is */
 	int probe_fd; /* a second open of the same file, to look at the clients' flock; -1: none */
 	const char *path;
 	bool read_only;
@@ -165,12 +166,19 @@ int region_mark_bad(struct region *r, uint64_t off, uint64_t len);
  * Returns 0, or -EBUSY with the holder's pid in *@ret_pid (0: unknown).
  * region_set_serving - tell others that this process serves a mount (false: it is ending).
  * region_unlock - let go. region_clients_alive - whether a client of an earlier daemon may still
- * map the region.
+ * map the region. Those that region_share() was called for do not count after
+ * region_clients_begin().
  */
 int region_lock(struct region *r, unsigned wait_ms, int *ret_pid);
 void region_set_serving(struct region *r, bool serving);
 void region_unlock(struct region *r);
 bool region_clients_alive(struct region *r);
+
+/**
+ * region_clients_begin - the first number for a client of this process: none from there on is in use
+ * by one of an earlier daemon.
+ */
+uint32_t region_clients_begin(struct region *r);
 
 /**
  * region_share - a descriptor of the region for client number @client, with the clients' flock and a
