@@ -415,6 +415,10 @@ static int group_open(struct volume *vol, uint32_t g, uint64_t nblocks)
 	map_init(vol, map, MAP_SPACE, g, space_map_blk(g), group_bits(nblocks, g));
 	sync_lock(&map->lock, 0, HERE);
 	err = map_load(vol, map);
+	if (!err)
+		atomic_fetch_add(&vol->nquarantined,
+				 quarantined_in(region_ptr(vol->region, map->blk << BLOCK_SHIFT,
+							   BLOCK_BYTES)));
 	map->total = &vol->alloc->nfree;
 	atomic_fetch_add(&vol->alloc->nfree, atomic_load(&map->nfree));
 	sync_unlock(&map->lock, HERE);

@@ -416,11 +416,21 @@ static bool fresh_bad(const struct tx *tx)
 	return err;
 }
 
+/* Counted when it stands on the medium, so that who sees the count finds the blocks. */
+static void count_quarantine(const struct tx *tx, const struct tx_bits *bits)
+{
+	if (bits->plane == PLANE_QUARANTINED && bits->map->kind == MAP_SPACE)
+		atomic_fetch_add(&tx->vol->nquarantined,
+				 bits->set ? (long long)bits->count : -(long long)bits->count);
+}
+
 static void tx_finish(struct tx *tx, bool committed)
 {
 	for (unsigned i = 0; i < tx->nbits; i++) {
 		const struct tx_bits *bits = &tx->bits[i];
 
+		if (committed)
+			count_quarantine(tx, bits);
 		if (bits->keep_busy)
 			continue;
 		if (committed ? !bits->set : bits->set)

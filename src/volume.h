@@ -56,6 +56,7 @@ struct volume {
 
 	uint64_t recall_timeout_ns; /* how long a client has to answer a recall */
 	atomic_uint nlate;	    /* recalls not answered in time: quarantine does not end */
+	atomic_llong nquarantined;  /* blocks; counted when the transaction is over (alloc.c) */
 	atomic_bool orphans;	    /* clients of an earlier daemon may map anything (grant.h) */
 
 	bool read_only;
