@@ -523,10 +523,43 @@ bool region_client_alive(const struct region *r, uint32_t client)
 	return fcntl(r->fd, F_OFD_GETLK, &fl) || fl.l_type != F_UNLCK;
 }
 
+/* Whether anybody holds the bytes of clients [@first, @end); then *@ret_client is one of them. */
+static bool clients_alive(const struct region *r, uint32_t first, uint32_t end,
+			  uint32_t *ret_client)
+{
+	struct flock fl = client_lock(first, F_WRLCK);
+
+	fl.l_len = end - first;
+	if (fcntl(r->fd, F_OFD_GETLK, &fl) || fl.l_type == F_UNLCK)
+		return false;
+	*ret_client = (uint32_t)(fl.l_start - CLIENT_LOCKS);
+	return true;
+}
+
+uint32_t region_clients_begin(struct region *r)
+{
+	uint32_t next = 1, client;
+
+	while (r->fd >= 0 && clients_alive(r, next, UINT32_MAX, &client))
+		next = client + 1;
+	r->first_client = next;
+	return next;
+}
+
+void region_clients_end(struct region *r)
+{
+	r->first_client = 0;
+}
+
 bool region_clients_alive(struct region *r)
 {
+	uint32_t client;
+
 	if (r->probe_fd < 0)
 		return false;
+	/* The flock is of all clients, and ours have it too. */
+	if (r->first_client > 1)
+		return clients_alive(r, 1, r->first_client, &client);
 	/* Any failure but success leaves the possibility open, and "may" is the question. */
 	if (flock(r->probe_fd, LOCK_EX | LOCK_NB))
 		return true;

@@ -68,7 +68,7 @@ struct region {
 	uint32_t page_bytes;	   /* what region_sigbus() replaces at once; 0: no SIGBUS comes */
 	enum durability domain;
 	int fd;		       /* -1: none */
-	uint32_t first_client; /* that number and those behind it are of this process; 0: none is */
+	uint32_t first_client; /* that number and those behind it are of this mount; 0: none yet */
 	int probe_fd; /* a second open of the same file, to look at the clients' flock; -1: none */
 	const char *path;
 	bool read_only;
@@ -175,10 +175,11 @@ void region_unlock(struct region *r);
 bool region_clients_alive(struct region *r);
 
 /**
- * region_clients_begin - the first number for a client of this process: none from there on is in use
- * by one of an earlier daemon.
+ * region_clients_begin - the first number for a client of this mount: none from there on is in use by
+ * one of before. region_clients_end - whoever is left is one of before.
  */
 uint32_t region_clients_begin(struct region *r);
+void region_clients_end(struct region *r);
 
 /**
  * region_share - a descriptor of the region for client number @client, with the clients' flock and a
