@@ -32,6 +32,7 @@
 
 #define BACKLOG 64
 #define TICK_MS 10   /* while somebody is lost, late, or an orphan */
+#define IDLE_MS 250  /* a client may become late, or die, without a word to us */
 #define LEAVE_MS 500 /* for clients to let go when the mount ends */
 #define RANDOM_BYTES 16
 
@@ -40,12 +41,11 @@ struct clientd {
 	struct tokens *tokens;
 	char name[CLIENTD_NAME_LEN];
 	int listen_fd, wake_fd;
-	uint32_t last_number; /* the acceptor's */
+	uint32_t next_number; /* the acceptor's */
 	struct sync_thread *acceptor, *reaper;
 	struct sync_mutex lock;
 	struct conn *conns;
 	atomic_bool ending;
-	bool had_late; /* the reaper's: there is quarantine to be ended */
 };
 
 struct volume *clientd_volume(struct clientd *d)
@@ -98,7 +98,7 @@ static void accept_one(struct clientd *d)
 		close(fd);
 		return;
 	}
-	if (conn_start(d, fd, ++d->last_number, &conn))
+	if (conn_start(d, fd, d->next_number++, &conn))
 		return;
 	sync_lock(&d->lock, 0, HERE);
 	conn->next = d->conns;
@@ -119,7 +119,10 @@ static void acceptor(void *arg)
 
 /* ---- reaping -------------------------------------------------------------------------------------- */
 
-/* Take a lost connection out of the list whose client is gone. *@ret_waiting: some are lost and not. */
+/*
+ * Take a lost connection out of the list whose client is gone. *@ret_waiting: some are lost and not. A
+ * client can be gone whose stream has not ended: a child of its has a copy of the socket.
+ */
 static struct conn *take_gone(struct clientd *d, bool *ret_waiting)
 {
 	struct conn **link, *conn;
@@ -127,11 +130,16 @@ static struct conn *take_gone(struct clientd *d, bool *ret_waiting)
 	*ret_waiting = false;
 	sync_lock(&d->lock, 0, HERE);
 	for (link = &d->conns; (conn = *link); link = &conn->next) {
-		if (!atomic_load(&conn->lost))
+		bool lost = atomic_load(&conn->lost);
+
+		if (!lost && !atomic_load(&conn->welcome))
 			continue;
-		if (!region_client_alive(d->vol->region, conn->number))
+		if (region_client_alive(d->vol->region, conn->number))
+			*ret_waiting |= lost;
+		else if (lost)
 			break;
-		*ret_waiting = true;
+		else
+			shutdown(conn->fd, SHUT_RDWR);
 	}
 	if (conn)
 		*link = conn->next;
@@ -152,11 +160,10 @@ static bool reap(struct clientd *d)
 		volume_orphans_gone(vol);
 		waiting |= atomic_load(&vol->orphans);
 	}
-	if (atomic_load(&vol->nlate))
-		d->had_late = true;
-	else if (d->had_late)
-		d->had_late = alloc_release_all(vol) != 0;
-	return waiting || d->had_late;
+	if (!atomic_load(&vol->nlate) && !atomic_load(&vol->orphans) &&
+	    atomic_load(&vol->nquarantined) > 0 && alloc_release_all(vol))
+		return waiting; /* no use in trying that every moment */
+	return waiting || atomic_load(&vol->nlate);
 }
 
 static void reaper(void *arg)
@@ -167,8 +174,7 @@ static void reaper(void *arg)
 	while (!atomic_load(&d->ending)) {
 		uint64_t count;
 
-		/* A client may become late without a word to us: look now and then. */
-		poll(&fd, 1, reap(d) ? TICK_MS : 250);
+		poll(&fd, 1, reap(d) ? TICK_MS : IDLE_MS);
 		(void)!read(d->wake_fd, &count, sizeof(count));
 	}
 }
@@ -211,6 +217,7 @@ static int listen_somewhere(struct clientd *d)
 
 static void free_all(struct clientd *d)
 {
+	region_clients_end(d->vol->region);
 	if (d->listen_fd >= 0)
 		close(d->listen_fd);
 	if (d->wake_fd >= 0)
@@ -221,14 +228,20 @@ static void free_all(struct clientd *d)
 
 int clientd_new(struct volume *vol, struct tokens *tokens, struct clientd **ret_d)
 {
-	struct clientd *d = vol->region->fd >= 0 ? calloc(1, sizeof(*d)) : NULL;
+	const struct region *region = vol->region;
+	struct clientd *d;
 	int err;
 
+	/* Of a larger granule than what layout_relocate() makes, most could never be granted. */
+	if (region->fd < 0 || region->granule_bytes > HUGE_BLOCKS << BLOCK_SHIFT)
+		return -ENODEV;
+	d = calloc(1, sizeof(*d));
 	if (!d)
-		return vol->region->fd >= 0 ? -ENOMEM : -ENODEV;
+		return -ENOMEM;
 	d->vol = vol;
 	d->tokens = tokens;
 	d->listen_fd = -1;
+	d->next_number = region_clients_begin(vol->region);
 	sync_mutex_init(vol->sync, &d->lock, LOCK_LEAF);
 	d->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	err = d->wake_fd < 0 ? -errno : listen_somewhere(d);
@@ -247,12 +260,11 @@ int clientd_new(struct volume *vol, struct tokens *tokens, struct clientd **ret_
 	return err;
 }
 
+/* Acceptor and reaper have ended: the list is ours. Its lock is a leaf, and so is a connection's. */
 static void end_streams(struct clientd *d)
 {
-	sync_lock(&d->lock, 0, HERE);
 	for (struct conn *conn = d->conns; conn; conn = conn->next)
 		conn_end(conn);
-	sync_unlock(&d->lock, HERE);
 }
 
 void clientd_delete(struct clientd *d)

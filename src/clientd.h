@@ -58,15 +58,15 @@ struct conn {
 	struct tokens *tokens;
 	uint32_t number; /* of its lock on the region */
 	int fd;
-	int wake_fd;	  /* something stands in outgoing, or the stream shall end */
-	bool welcome;	  /* HELLO was answered */
-	atomic_bool lost; /* the stream has ended, and all of its threads: the reaper's now */
+	int wake_fd;	     /* something stands in outgoing, or the stream shall end */
+	atomic_bool welcome; /* HELLO was answered */
+	atomic_bool lost;    /* the stream has ended, and all of its threads: the reaper's now */
 	struct sync_thread *receiver, *faulter;
 
 	struct sync_mutex lock; /* LOCK_LEAF; over what follows */
 	struct sync_cond changed;
 	struct outgoing *outgoing, **last_outgoing;
-	unsigned noutgoing;
+	unsigned noutgoing, njobs;
 	struct open_file *files;
 	struct job *jobs, **last_job;
 	bool ending;

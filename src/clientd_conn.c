@@ -33,7 +33,7 @@
 #include "volume.h"
 
 #define MAX_OUTGOING 16384
-#define MAX_FILES 65536
+#define MAX_JOBS 16384 /* faults that wait */
 
 struct outgoing {
 	struct outgoing *next;
@@ -265,6 +265,8 @@ static int on_detach(struct conn *conn, const struct proto_plain *m)
 
 	if (!file)
 		return -EPROTO;
+	/* A fault of it may be under way, and what recalls it must not wait for that. */
+	grant_abandon(file->att);
 	file_put(conn, file);
 	return 0;
 }
@@ -329,14 +331,22 @@ static bool fault_is_sane(const struct conn *conn, const struct proto_fault *m)
 	       m->first <= m->pos && m->pos < m->end && m->end <= MAX_FILE_BYTES;
 }
 
-static void push_job(struct conn *conn, struct job *job)
+/* Returns false when too many wait: a client has not so many threads. */
+static bool push_job(struct conn *conn, struct job *job)
 {
+	bool room;
+
 	job->next = NULL;
 	sync_lock(&conn->lock, 0, HERE);
-	*conn->last_job = job;
-	conn->last_job = &job->next;
-	sync_wake(&conn->changed);
+	room = conn->njobs < MAX_JOBS;
+	if (room) {
+		*conn->last_job = job;
+		conn->last_job = &job->next;
+		conn->njobs++;
+		sync_wake(&conn->changed);
+	}
 	sync_unlock(&conn->lock, HERE);
+	return room;
 }
 
 static int on_fault(struct conn *conn, const struct proto_fault *m)
@@ -363,8 +373,11 @@ static int on_fault(struct conn *conn, const struct proto_fault *m)
 	job = malloc(sizeof(*job));
 	if (job) {
 		*job = here;
-		push_job(conn, job);
-		return 0;
+		if (push_job(conn, job))
+			return 0;
+		free(job);
+		file_put(conn, file);
+		return -EPROTO;
 	}
 	send_failure(&here, -ENOMEM);
 	file_put(conn, file);
@@ -381,6 +394,7 @@ static struct job *next_job(struct conn *conn)
 	job = conn->jobs;
 	if (job) {
 		conn->jobs = job->next;
+		conn->njobs--;
 		if (!conn->jobs)
 			conn->last_job = &conn->jobs;
 	}
@@ -478,14 +492,14 @@ static int on_hello(struct conn *conn, const struct proto_hello *m)
 {
 	int fd, err;
 
-	if (conn->welcome || m->version != PROTO_VERSION || m->reserved)
+	if (atomic_load(&conn->welcome) || m->version != PROTO_VERSION || m->reserved)
 		return -EPROTO;
 	err = region_share(conn->vol->region, conn->number, &fd);
 	if (err)
 		return err;
 	err = send_welcome(conn, fd);
 	region_share_end(conn->vol->region, fd);
-	conn->welcome = !err;
+	atomic_store(&conn->welcome, !err);
 	return err;
 }
 
@@ -495,7 +509,7 @@ static int dispatch(struct conn *conn, const union proto_message *m, size_t len)
 {
 	if (len < sizeof(m->head) || m->head.bytes != len)
 		return -EPROTO;
-	if (!conn->welcome && m->head.type != PROTO_HELLO)
+	if (!atomic_load(&conn->welcome) && m->head.type != PROTO_HELLO)
 		return -EPROTO;
 	switch (m->head.type) {
 	case PROTO_HELLO:
@@ -540,6 +554,14 @@ static bool is_ending(struct conn *conn)
 	return ending;
 }
 
+/* It may wait at a gate whose owner waits for what this client will never answer. */
+static void wake_faulter(struct conn *conn)
+{
+	/* Only this thread adds and removes files, while it lives. */
+	for (struct open_file *file = conn->files; file; file = file->next)
+		grant_wake(file->att);
+}
+
 static void receiver(void *arg)
 {
 	struct conn *conn = arg;
@@ -563,6 +585,7 @@ static void receiver(void *arg)
 	atomic_store(&conn->client.gone, true);
 	conn_end(conn);
 	/* Nothing more is granted to it, so a fault that waits ends; but what it maps, it maps. */
+	wake_faulter(conn);
 	sync_thread_join(conn->faulter);
 	atomic_store(&conn->lost, true);
 	clientd_lost(conn->d);
