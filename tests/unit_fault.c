@@ -9,6 +9,7 @@
 #include <linux/falloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "alloc.h"
 #include "fault.h"
@@ -538,29 +539,34 @@ static void a_recall_is_of_whole_granules(void **state)
 	close_bed(bed);
 }
 
+static void touch_late_in_the_page(void *arg)
+{
+	struct peer *peer = arg;
+
+	assert_int_equal(touch(peer, PAGE + 100, false, 0, 4 * PAGE), 0);
+}
+
 /* A gate that ends inside a page is on all of it: else the page looked like one in two pieces. */
 static void a_gate_in_a_page_is_on_the_page(void **state)
 {
 	struct bed *bed = open_bed();
-	uint64_t left;
+	struct sync_thread *thread;
 	struct gate gate;
 	struct peer peer;
+	uint64_t left;
 
 	(void)state;
 	put(bed, 0, 'a', 4 * PAGE);
 	peer_attach(&peer, bed, false);
 	left = bed_free(bed);
 	assert_int_equal(gate_open(bed->inode, &gate, PAGE + 50, PAGE + 60, false), 0);
-	peer.fault = (struct fault){
-		.att = peer.att, .pos = PAGE + 100, .end = 4 * PAGE, .granted = on_granted
-	};
-	assert_int_equal(fault_serve(&peer.fault), -EAGAIN);
-	peer.fault.pos = 2 * PAGE;
-	peer.fault.first = 0;
-	peer.fault.end = 4 * PAGE;
-	assert_int_equal(fault_serve(&peer.fault), 0);
-	expect_grant(&peer, GRANT_READ, 2 * PAGE, 2 * PAGE);
+	assert_int_equal(
+		sync_thread_start(bed->sync, "touch", touch_late_in_the_page, &peer, &thread), 0);
+	usleep(50000);
+	assert_int_equal(granted(&peer, GRANT_READ), 0);
 	gate_end(bed->inode, &gate, false);
+	sync_thread_join(thread);
+	expect_grant(&peer, GRANT_READ, 0, 4 * PAGE);
 	assert_int_equal(bed_free(bed), left);
 	peer_detach(&peer);
 	close_bed(bed);
