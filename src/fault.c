@@ -94,7 +94,7 @@ static int clean_tail(struct inode *inode, uint64_t size)
 
 	ilock(inode, SYNC_EXCL, HERE);
 	if (from_le64(inode_peek(NULL, inode)->size) == size)
-		err = zero_tail(NULL, inode, size);
+		err = zero_tail(NULL, inode, size, size);
 	iunlock(inode, SYNC_EXCL, HERE);
 	return err;
 }

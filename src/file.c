@@ -291,7 +291,7 @@ static int write_step(struct tx *tx, struct inode *inode, uint64_t pos, const un
 	int err = 0;
 
 	if (end > size && pos + 1 > size) /* the gap between EOF and pos, or nothing */
-		err = zero_tail(tx, inode, size);
+		err = zero_tail(tx, inode, size, pos);
 	while (!err && done < len && get_blocks_room(tx, inode)) {
 		uint64_t lblk = (pos + done) >> BLOCK_SHIFT;
 		struct mapping map;

@@ -101,7 +101,7 @@ static int begin_truncate(struct tx *tx, struct inode *inode, struct dinode *di,
 
 	/* What lies behind EOF in the last block was never promised to be zero. */
 	if (begin->size > old)
-		err = zero_tail(tx, inode, old);
+		err = zero_tail(tx, inode, old, begin->size);
 	if (err)
 		return err;
 	di->size = to_le64(begin->size);
@@ -185,7 +185,7 @@ static int begin_punch(struct tx *tx, struct inode *inode, struct dinode *di, vo
 
 	/* The tail first: it is zeroed in place, and an edge may be a copy of the same block. */
 	if (begin->size != UINT64_MAX && begin->size > old) {
-		err = zero_tail(tx, inode, old);
+		err = zero_tail(tx, inode, old, begin->size);
 		di->size = to_le64(begin->size);
 	}
 	if (!err)

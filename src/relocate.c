@@ -124,14 +124,15 @@ static int replace_blocks(struct tx *tx, struct inode *inode, uint64_t lblk, uin
 static int move_piece(struct tx *tx, struct inode *inode, uint64_t lblk, bool *ret_moved)
 {
 	enum piece_state state;
-	uint64_t pblk;
+	uint64_t pblk, size;
 	int err = look_at(tx, inode, lblk, &state);
 
 	*ret_moved = false;
 	if (err || state != PIECE_SCATTERED)
 		return err;
 	/* A mapping shows what lies behind EOF in the last block, so it is made zero before. */
-	err = zero_tail(tx, inode, from_le64(inode_peek(tx, inode)->size));
+	size = from_le64(inode_peek(tx, inode)->size);
+	err = zero_tail(tx, inode, size, size);
 	if (!err)
 		err = take_run(tx, lblk, &pblk);
 	if (!err)

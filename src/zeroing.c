@@ -64,18 +64,30 @@ int zero_edge(struct tx *tx, struct inode *inode, uint64_t pos, uint64_t len)
 	return 0;
 }
 
-int zero_tail(struct tx *tx, struct inode *inode, uint64_t size)
+int zero_tail(struct tx *tx, struct inode *inode, uint64_t size, uint64_t new_size)
 {
-	uint32_t in_block = (uint32_t)(size % BLOCK_BYTES);
-	uint64_t off;
-	int err;
+	struct region *region = inode->vol->region;
+	uint64_t block_end = (size + BLOCK_BYTES - 1) & ~(uint64_t)(BLOCK_BYTES - 1);
+	uint64_t stop = new_size > block_end ? new_size : block_end, end;
+	int err = 0;
 
 	sync_rw_assert(&inode->ilock, SYNC_EXCL);
-	if (!in_block)
-		return 0;
-	err = written_off(tx, inode, size, &off);
-	if (err || !off)
-		return err;
-	region_zero(inode->vol->region, off, BLOCK_BYTES - in_block, HERE);
-	return region_check(inode->vol->region, off, BLOCK_BYTES - in_block);
+	for (uint64_t pos = size; !err && pos < stop; pos = end) {
+		uint64_t lblk = pos >> BLOCK_SHIFT, off;
+		struct mapping map;
+
+		err = get_blocks(tx, inode, lblk, ((stop - 1) >> BLOCK_SHIFT) - lblk + 1, 0, 0, 0,
+				 &map);
+		if (err)
+			break;
+		end = (map.lblk + map.count) << BLOCK_SHIFT;
+		if (end > stop)
+			end = stop;
+		if (map.state != EXTENT_WRITTEN)
+			continue;
+		off = (map.pblk << BLOCK_SHIFT) + pos % BLOCK_BYTES;
+		region_zero(region, off, end - pos, HERE);
+		err = region_check(region, off, end - pos);
+	}
+	return err;
 }

@@ -32,9 +32,10 @@ void zero_fresh(struct volume *vol, uint64_t pblk, uint64_t count, uint64_t skip
 int zero_edge(struct tx *tx, struct inode *inode, uint64_t pos, uint64_t len);
 
 /**
- * zero_tail - zero from @size to the end of the block that holds it, before the size rises. The
+ * zero_tail - zero from @size to the end of the block that holds it, and what stands in blocks up to
+ * @new_size, before the size rises to that: a client that maps granules can store behind EOF. The
  * caller holds the ilock exclusively, with @size the current size. 0 or -EIO.
  */
-int zero_tail(struct tx *tx, struct inode *inode, uint64_t size);
+int zero_tail(struct tx *tx, struct inode *inode, uint64_t size, uint64_t new_size);
 
 #endif

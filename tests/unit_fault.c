@@ -127,15 +127,20 @@ static uint64_t granted(struct peer *peer, enum grant_kind kind)
 
 /* ---- a file that is open ------------------------------------------------------------------------ */
 
-static struct bed *open_bed(void)
+static struct bed *open_bed_on(struct region *region)
 {
-	struct bed *bed = bed_new(16 * MIB, true);
+	struct bed *bed = bed_new_on(region, true);
 	struct waiter waiter = { NULL };
 	enum file_mode mode;
 
 	assert_int_equal(mode_open(bed->inode, MODE_WANT_UNCACHED, &waiter, &mode), 0);
 	bed->vol->recall_timeout_ns = 50 * 1000 * 1000;
 	return bed;
+}
+
+static struct bed *open_bed(void)
+{
+	return open_bed_on(region_record_new(NULL, 16 * MIB, PAGE));
 }
 
 static void close_bed(struct bed *bed)
@@ -519,6 +524,40 @@ static void nobody_waits_longer_than_the_deadline(void **state)
 	close_bed(bed);
 }
 
+static uint64_t punch_ns(struct bed *bed, uint64_t pos)
+{
+	uint64_t began = sync_now_ns(bed->sync);
+
+	assert_int_equal(layout_fallocate(bed->inode, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					  pos, PAGE, &waits),
+			 0);
+	return sync_now_ns(bed->sync) - began;
+}
+
+static void one_deadline_is_enough_for_who_is_silent(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+	uint32_t first;
+
+	(void)state;
+	bed->vol->recall_timeout_ns = 500 * 1000 * 1000;
+	put(bed, 0, 'a', 8 * PAGE);
+	peer_attach(&peer, bed, true);
+	peer.answers = NEVER;
+	assert_int_equal(touch(&peer, 0, true, 0, 8 * PAGE), 0);
+	assert_true(punch_ns(bed, 0) >= 500 * 1000 * 1000);
+	first = peer.seq;
+	assert_true(punch_ns(bed, 2 * PAGE) < 400 * 1000 * 1000);
+	assert_int_equal(peer.nrecalls, 2);
+	assert_int_equal(quarantined(bed), 2);
+	/* A sign of life. */
+	assert_true(grant_acknowledged(peer.att, first));
+	assert_true(punch_ns(bed, 4 * PAGE) >= 500 * 1000 * 1000);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
 /* ---- corners ------------------------------------------------------------------------------------ */
 
 static void a_recall_is_of_whole_granules(void **state)
@@ -703,6 +742,79 @@ static void nobody_waits_for_what_was_abandoned(void **state)
 	close_bed(bed);
 }
 
+/* ---- granules of 2 MiB ------------------------------------------------------------------------------ */
+
+static struct bed *open_huge_bed(void)
+{
+	return open_bed_on(region_record_new(NULL, 32 * MIB, 2 * MIB));
+}
+
+static void a_piece_of_a_granule_takes_back_all_of_it(void **state)
+{
+	struct bed *bed = open_huge_bed();
+	struct peer peer;
+
+	(void)state;
+	put(bed, 0, 'a', 2 * MIB);
+	peer_attach(&peer, bed, true);
+	assert_int_equal(touch(&peer, 0, true, 0, 2 * MIB), 0);
+	expect_grant(&peer, GRANT_WRITE, 0, 2 * MIB);
+	assert_int_equal(peer.fault.region_off % (2 * MIB), 0);
+	punch_ns(bed, 5 * PAGE);
+	assert_int_equal(peer.pos, 0);
+	assert_int_equal(peer.len, 2 * MIB);
+	assert_int_equal(granted(&peer, GRANT_WRITE), 0);
+	peer_join(&peer);
+	/* A granule with a hole in it is put together. */
+	assert_int_equal(touch(&peer, 7 * PAGE, false, 0, 2 * MIB), 0);
+	expect_grant(&peer, GRANT_READ, 0, 2 * MIB);
+	assert_int_equal(byte_at(bed, peer.fault.region_off + 4 * PAGE), 'a');
+	assert_int_equal(byte_at(bed, peer.fault.region_off + 5 * PAGE), 0);
+	assert_int_equal(byte_at(bed, peer.fault.region_off + 6 * PAGE), 'a');
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+static void expect_zeroes(struct bed *bed, uint64_t pos, uint64_t end)
+{
+	struct read_plan plan;
+
+	while (pos < end) {
+		assert_int_equal(file_read_begin(bed->inode, pos, end - pos, IO_UNCACHED, &plan),
+				 0);
+		assert_true(plan.bytes > 0);
+		pos += plan.bytes;
+		for (unsigned i = 0; i < plan.npieces; i++)
+			for (size_t at = 0; at < plan.pieces[i].iov_len; at++)
+				assert_int_equal(((const char *)plan.pieces[i].iov_base)[at], 0);
+		file_read_end(bed->inode, &plan);
+	}
+}
+
+/* SIGBUS comes at the end of the granule only; what was stored behind EOF is still not the file's. */
+static void what_was_stored_behind_eof_never_becomes_the_files(void **state)
+{
+	struct bed *bed = open_huge_bed();
+	struct peer peer;
+	uint64_t off;
+
+	(void)state;
+	put(bed, 0, 'a', 10);
+	peer_attach(&peer, bed, true);
+	assert_int_equal(touch(&peer, 0, true, 0, 2 * MIB), 0);
+	off = peer.fault.region_off;
+	for (uint64_t at = PAGE; at < 2 * MIB; at += PAGE)
+		bed_store(bed, off + at, "behind", 6);
+	resize(bed, 10 * PAGE + 3);
+	expect_zeroes(bed, 10, 10 * PAGE + 3);
+	put(bed, 20 * PAGE + 5, 'b', PAGE);
+	expect_zeroes(bed, 10, 20 * PAGE + 5);
+	assert_int_equal(layout_fallocate(bed->inode, 0, 30 * PAGE, PAGE, &waits), 0);
+	expect_zeroes(bed, 21 * PAGE + 5, 31 * PAGE);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -724,6 +836,7 @@ int main(void)
 		cmocka_unit_test(what_a_late_client_maps_is_not_used_again),
 		cmocka_unit_test(blocks_that_a_late_client_maps_do_not_move),
 		cmocka_unit_test(nobody_waits_longer_than_the_deadline),
+		cmocka_unit_test(one_deadline_is_enough_for_who_is_silent),
 		cmocka_unit_test(a_recall_is_of_whole_granules),
 		cmocka_unit_test(a_gate_in_a_page_is_on_the_page),
 		cmocka_unit_test(
@@ -735,6 +848,8 @@ int main(void)
 		cmocka_unit_test(a_volume_that_is_read_only_is_not_stored_to),
 		cmocka_unit_test(who_may_not_wait_does_not_wait_for_a_fill),
 		cmocka_unit_test(nobody_waits_for_what_was_abandoned),
+		cmocka_unit_test(a_piece_of_a_granule_takes_back_all_of_it),
+		cmocka_unit_test(what_was_stored_behind_eof_never_becomes_the_files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
