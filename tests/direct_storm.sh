@@ -33,7 +33,7 @@ nobody_is_left() {
 
 storm() { # storm NAME OPTIONS
 	local region
-	region=$(make_region 128M) || exit 1
+	region=$(make_region 512M) || exit 1 # a granule of 2M needs whole runs to move to
 	start_mount "$region" "$mnt" "recall_timeout=0.25,$2" || exit 1
 	_title="$1: no store is lost and no foreign byte is seen" \
 		check no_store_is_lost_and_no_foreign_byte_is_seen
@@ -44,4 +44,5 @@ storm() { # storm NAME OPTIONS
 }
 
 storm "granule 4K" granule=4K
+storm "granule 2M" granule=2M
 finish

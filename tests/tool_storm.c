@@ -48,7 +48,7 @@
 #define PAGE 4096u
 #define WORDS (PAGE / 8)
 #define NTORN 3
-#define TORN_PAGES 768u
+#define TORN_PAGES 1024u
 #define KEPT_PAGES 512u
 #define FOREIGN_PAGES 300u
 #define NSTORERS 8
@@ -254,7 +254,7 @@ static void change(const int *torn)
 
 	switch (below(8)) {
 	case 0:
-		(void)!ftruncate(fd, (off_t)(first * PAGE + below(PAGE)));
+		(void)!ftruncate(fd, (off_t)(first * PAGE + below(WORDS) * 8));
 		(void)!ftruncate(fd, (off_t)TORN_PAGES * PAGE);
 		break;
 	case 1:
