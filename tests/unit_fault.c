@@ -233,6 +233,30 @@ static void a_write_fault_makes_zeroed_blocks_up_to_eof(void **state)
 	close_bed(bed);
 }
 
+/* Each asks for more than the page; the second one finds a part of that made. */
+static void what_two_write_faults_make_is_zeroed_once(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer first, second;
+	uint64_t off;
+
+	(void)state;
+	resize(bed, 8 * PAGE);
+	peer_attach(&first, bed, true);
+	peer_attach(&second, bed, true);
+	assert_int_equal(touch(&first, 2 * PAGE, true, 2 * PAGE, 4 * PAGE), 0);
+	off = first.fault.region_off;
+	bed_store(bed, off, "stored", 6);
+	assert_int_equal(touch(&second, 3 * PAGE, true, 0, 8 * PAGE), 0);
+	assert_int_equal(touch(&second, 2 * PAGE, true, 2 * PAGE, 4 * PAGE), 0);
+	assert_int_equal(second.fault.region_off, off);
+	assert_int_equal(byte_at(bed, off), 's');
+	assert_int_equal(byte_at(bed, off + PAGE), 0);
+	peer_detach(&first);
+	peer_detach(&second);
+	close_bed(bed);
+}
+
 static void a_touch_behind_eof_is_told_so(void **state)
 {
 	struct bed *bed = open_bed();
@@ -821,6 +845,7 @@ int main(void)
 		cmocka_unit_test(a_read_fault_maps_what_is_written_and_no_more),
 		cmocka_unit_test(a_read_fault_on_a_hole_allocates_nothing),
 		cmocka_unit_test(a_write_fault_makes_zeroed_blocks_up_to_eof),
+		cmocka_unit_test(what_two_write_faults_make_is_zeroed_once),
 		cmocka_unit_test(a_touch_behind_eof_is_told_so),
 		cmocka_unit_test(bytes_behind_eof_in_the_last_page_are_zero),
 		cmocka_unit_test(who_attached_for_reading_is_not_let_write),
