@@ -420,7 +420,6 @@ bool grant_acknowledged(struct attachment *att, uint32_t seq)
 		sync_unlock(&holder->lock, HERE);
 		return false;
 	}
-	atomic_store(&att->client->silent, false);
 	if (recall->late)
 		att->client->ops->late(att->client, att->id, seq, recall->pos,
 				       recall->end == UINT64_MAX ? UINT64_MAX
@@ -447,16 +446,11 @@ static int recall_one(struct attachment *att, uint64_t pos, uint64_t end)
 	return 0;
 }
 
-/*
- * Whether there is somebody to wait for. Who is silent is told, but has had its time: else one stopped
- * process costs everybody a deadline for each range that it maps.
- */
 static bool recall_unanswered(const struct holder *holder, uint64_t pos, uint64_t end)
 {
 	for (const struct attachment *att = holder->attachments; att; att = att->next)
 		for (const struct recall *recall = att->recalls; recall; recall = recall->next)
-			if (!recall->late && !atomic_load(&att->client->silent) &&
-			    overlap(recall->pos, recall->end, pos, end))
+			if (!recall->late && overlap(recall->pos, recall->end, pos, end))
 				return true;
 	return false;
 }
@@ -470,7 +464,6 @@ static void give_up(struct holder *holder, uint64_t pos, uint64_t end)
 				continue;
 			att_span(att, &recall->pos, &recall->end);
 			recall->late = true;
-			atomic_store(&att->client->silent, true);
 			atomic_fetch_add(&att->inode->vol->nlate, 1);
 			atomic_fetch_add(&att->inode->vol->stat.recalls_late, 1);
 			att_bits(att, ALL_KINDS, recall->pos, recall->end, true);

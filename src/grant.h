@@ -14,7 +14,7 @@
  *
  * A recall happens under an open gate on its range, so nothing is granted there meanwhile, and an
  * acknowledgement is for all that was granted. A client that does not answer in time is *late*: the
- * gate goes on without it, also other gates at once, and until it answers
+ * gate goes on without it, and until it answers
  *   - blocks that are freed in that range go to quarantine: on the medium they are neither used nor
  *     free (plane 1 of the space maps), so that a crash does not set them free either;
  *   - blocks in it that would move are copied out first (layout.c).
@@ -53,8 +53,7 @@ struct client_ops {
 /** A process that maps files. The frontend embeds it, and detaches everything before it frees it. */
 struct client {
 	const struct client_ops *ops;
-	atomic_bool gone;   /* its stream has ended: nothing more is granted */
-	atomic_bool silent; /* has not answered since a deadline: no more time is lost with it */
+	atomic_bool gone; /* its stream has ended: nothing more is granted */
 };
 
 /** One file attached by one client. */

@@ -558,30 +558,6 @@ static uint64_t punch_ns(struct bed *bed, uint64_t pos)
 	return sync_now_ns(bed->sync) - began;
 }
 
-static void one_deadline_is_enough_for_who_is_silent(void **state)
-{
-	struct bed *bed = open_bed();
-	struct peer peer;
-	uint32_t first;
-
-	(void)state;
-	bed->vol->recall_timeout_ns = 500 * 1000 * 1000;
-	put(bed, 0, 'a', 8 * PAGE);
-	peer_attach(&peer, bed, true);
-	peer.answers = NEVER;
-	assert_int_equal(touch(&peer, 0, true, 0, 8 * PAGE), 0);
-	assert_true(punch_ns(bed, 0) >= 500 * 1000 * 1000);
-	first = peer.seq;
-	assert_true(punch_ns(bed, 2 * PAGE) < 400 * 1000 * 1000);
-	assert_int_equal(peer.nrecalls, 2);
-	assert_int_equal(quarantined(bed), 2);
-	/* A sign of life. */
-	assert_true(grant_acknowledged(peer.att, first));
-	assert_true(punch_ns(bed, 4 * PAGE) >= 500 * 1000 * 1000);
-	peer_detach(&peer);
-	close_bed(bed);
-}
-
 /* ---- corners ------------------------------------------------------------------------------------ */
 
 static void a_recall_is_of_whole_granules(void **state)
@@ -861,7 +837,6 @@ int main(void)
 		cmocka_unit_test(what_a_late_client_maps_is_not_used_again),
 		cmocka_unit_test(blocks_that_a_late_client_maps_do_not_move),
 		cmocka_unit_test(nobody_waits_longer_than_the_deadline),
-		cmocka_unit_test(one_deadline_is_enough_for_who_is_silent),
 		cmocka_unit_test(a_recall_is_of_whole_granules),
 		cmocka_unit_test(a_gate_in_a_page_is_on_the_page),
 		cmocka_unit_test(
