@@ -935,6 +935,44 @@ static void without_a_daemon_a_touch_ends_in_a_SIGBUS(void **state)
 	fake_isolated(losing, 20);
 }
 
+static void *map_in_vain(void *fd)
+{
+	CHECK(udax_mmap(NULL, PAGE, RW, MAP_SHARED, *(int *)fd, 0) == MAP_FAILED);
+	CHECK(errno == ENODEV && udax_why() == UDAX_NO_DAEMON);
+	return NULL;
+}
+
+/* The only mapping goes away while the file is lost and a call waits for it. */
+static void losing_unmapped(void)
+{
+	pthread_t thread;
+	char *p;
+	int fd;
+
+	setenv("UDAX_RECONNECT_MS", "300", 1);
+	fake_start(NULL);
+	fd = fake_file(16);
+	p = map(fd, 16, RW);
+	p[0] = 1;
+	fake_refuse(-EBUSY, -ENOTCONN);
+	fake_disconnect();
+	EVENTUALLY(!shows_region(p));
+	CHECK(!pthread_create(&thread, NULL, map_in_vain, &fd));
+	nap(50);
+	CHECK(!udax_munmap(p, 16 * PAGE));
+	CHECK(!pthread_join(thread, NULL));
+	EVENTUALLY(stats().files == 0);
+	fake_refuse(0, 0);
+	p = map(fd, 16, RW);
+	CHECK(p[0] == 1);
+}
+
+static void a_lost_file_that_nobody_maps_is_forgotten(void **state)
+{
+	(void)state;
+	fake_isolated(losing_unmapped, 20);
+}
+
 /* ---- threads, signals -------------------------------------------------------------------------- */
 
 static char *signal_page;
@@ -1006,6 +1044,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_fork_goes_well_while_others_map),
 		cmocka_unit_test(a_client_finds_its_daemon_again),
 		cmocka_unit_test(without_a_daemon_a_touch_ends_in_a_SIGBUS),
+		cmocka_unit_test(a_lost_file_that_nobody_maps_is_forgotten),
 		cmocka_unit_test(a_signal_handler_may_touch_a_mapping_during_a_call),
 	};
 

@@ -266,15 +266,14 @@ void file_chore_done(struct client *client, struct chore *chore)
 	struct file *file = chore->file;
 
 	if (file) {
-		file->chores--;
 		if (chore->kind == CHORE_IDENTIFY)
 			identified(client, file, chore);
 		else
 			token_came(client, file, chore);
-		if (file->gone) {
+		/* Only now: until here the chore keeps the file, whatever it led to. */
+		if (!--file->chores && file->gone) {
 			close_fd(client, file);
-			if (!file->chores)
-				file_free(client, file);
+			file_free(client, file);
 		}
 	}
 	arena_free(&client->arena, chore, sizeof(*chore));

@@ -27,7 +27,7 @@
 #include "work.h"
 
 #define CONNS_MAX 64
-#define STACK_BYTES (256u << 10)
+#define STACK_BYTES (1u << 20) /* a program's static TLS is in there, too */
 #define RECONNECT_MS 5000
 
 /* ---- one round ------------------------------------------------------------------------------- */

@@ -495,7 +495,9 @@ int udax_msync(void *addr, size_t len, int flags)
 		return err ? fail(err) : 0;
 	}
 	flush_written(client, start, end);
-	err = sys_msync(addr, len, flags);
+	err = atomic_load(&client->needs_msync) || covered(client, addr, len) != page_up(len)
+		      ? sys_msync(addr, len, flags)
+		      : 0;
 	if (!err)
 		err = sync_times(client, start, end);
 	return err ? fail(err) : 0;
