@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
 /*
  * uncached-gate.pml - a file in uncached mode: clients that map the region directly, recalled
- * through the gate of src/gate.h. One page of one file, three states of it (two blocks, and a
- * hole), two clients.
+ * through the gate: src/grant.c, src/fault.c and src/gate.c on one side, src/client on the other.
+ * One page of one file, three states of it (two blocks, or three, and a hole), two clients.
  *
- * Clients are not in the daemon yet: this is the protocol that they will follow, checked before it
- * is written. A FAULT looks at the gate, takes mmaplock shared, looks up the block, and records its
- * grant in one step with looking at the gate again. Closing a gate, in turn, finds grants. A client
- * that does not answer a recall in time is late, and what it may still map is kept out of use.
+ * A FAULT looks at the gate, takes mmaplock shared, looks up the block, and records its grant in
+ * one step with looking at the gate again, and at the generation. Closing a gate, in turn, finds
+ * grants. A client that does not answer a recall in time is late, and what it may still map is kept
+ * out of use. What happens where a hole gets a block is fill.pml.
  *
  * What is chosen on the command line (docs/model/run):
  *
  *   PUNCH, MOVE, EXCHANGE   what the layout change does to the block: frees it, moves its content to
- *                           another one, gives it to another file
- *   HOLE_FIRST              the page is a hole in the beginning
+ *                           another one, gives it to another file; CHANGES=n: so many times
  *   CLIENTS=n ACCESSES=n    how many clients, and what each does
  *   PRIVATE_VIEW            a MAP_PRIVATE mapping in the process of the first client
  *   WRITE                   write(2) with O_DIRECT; FROM_MAPPING: its buffer is a direct mapping
  *   DEADLINE                a client may be late
  *   DEATH                   the first client may die at any time
+ *   STREAM_ENDS             the first client may close its descriptors at any time, and live on
  *   BROKEN_*                a protection is left out; the comment there says which row of
  *                           docs/RACES.md that shows
  */
@@ -29,6 +29,9 @@
 #ifndef ACCESSES
 #define ACCESSES 2
 #endif
+#ifndef CHANGES
+#define CHANGES 1
+#endif
 
 bool wrong_block_used;	/* a client used a block that is not the file's (any more) */
 bool freed_while_mapped; /* a block became free while somebody still maps it */
@@ -36,7 +39,8 @@ bool foreign_bytes_seen; /* a client read what belongs to another file */
 bool write_not_seen;	/* a load after write(2) returned did not see what it wrote */
 bool store_not_seen;	/* one client did not see what another one stored before */
 bool private_view_wrong; /* the kernel filled a page from a block that is not the file's */
-bool grant_to_the_dead; /* nobody will ever acknowledge it */
+bool grant_to_the_dead; /* recorded in an attachment that is gone */
+bool space_lost;	/* nobody is late, and what was in quarantine stays there */
 bool write_lost, store_lost; /* in the end */
 
 #define BREAK_IF(condition, rule)                                                                 \
@@ -48,13 +52,17 @@ bool write_lost, store_lost; /* in the end */
 
 /* ---- the medium ------------------------------------------------------------------------------ */
 
-#define BLOCKS	2
-#define HOLE	2 /* of `map`, of grants and of mappings: zeroes */
-#define NOTHING 3
+#ifdef EXCHANGE
+#define BLOCKS 3
+#else
+#define BLOCKS 2
+#endif
+#define HOLE	BLOCKS /* of `map`, of grants and of mappings: zeroes */
+#define NOTHING (BLOCKS + 1)
 
 #define FREE	    0
 #define OURS	    1
-#define QUARANTINED 2 /* free, but a late client may still map it */
+#define QUARANTINED 2 /* freed, but a late client may still map it */
 #define OTHERS	    3
 
 /* What a block contains, as a set. */
@@ -73,21 +81,26 @@ byte map; /* of our page */
 #define CLOSED	3
 
 byte gate = NO_GATE;
-byte inside; /* admitted fills */
+byte generation; /* of the holder */
+bool filling;	 /* holder->fills */
+byte inside;	 /* admitted fills */
 bool iolock, mmaplock_excl, mmaplock_wanted;
 byte mmaplock_shared;
 
 #define LETS_IN (gate != CLOSING && gate != CLOSED)
 
-#define NO_GRANT 0
-#define GIVEN	 1
-#define RECALLED 2
-#define LATE	 3
+/*
+ * Of each attachment: its bits, and the recalls that are not answered. Answers come in order, so
+ * the late ones are the oldest; and only one gate stands on the page, so at most one is waited for.
+ */
+byte given[2]; /* what it was granted, or NOTHING */
+bool waited[2];
+byte nlate[2];
+bool gone, detached; /* the first client: its stream has ended, its attachment is forgotten */
 
-byte grant[2], granted[2]; /* to each client, and which block */
-bool known_dead;	   /* the first client */
-
-#define HOLDS(c) (grant[c] == GIVEN || grant[c] == RECALLED)
+#define HOLDS(c) (given[c] != NOTHING)
+#define LATE(c)	 (nlate[c] > 0)
+#define SOMEBODY_LATE (LATE(0) || LATE(1)) /* vol->nlate; and, with one page, grant_is_late() */
 
 /* ---- clients --------------------------------------------------------------------------------- */
 
@@ -96,14 +109,15 @@ chan stream0 = [2] of { mtype, byte };
 chan stream1 = [2] of { mtype, byte };
 
 byte mapped[2];	  /* what the client maps */
-bool fault[2];	  /* a FAULT was sent and not answered */
+bool fault[2];	  /* the daemon has a FAULT to serve */
+bool asked[2];	  /* a FAULT was sent, and its GRANT not seen */
 bool dead;	  /* the first client */
 bool io_in_flight; /* a system call of the first client that uses its mapping */
 
 #define DEAD(c)	    (dead && c == 0)
+#define CONNECTED(c) (!gone || c != 0)
 #define UNREAD(c)   ((c == 0) -> len(stream0) : len(stream1))
 #define MAPS(b)	    (mapped[0] == b || mapped[1] == b)
-#define ANSWERED(c) (!fault[c] && UNREAD(c) == 0 && grant[c] == NO_GRANT)
 
 /* A process's mmap_lock. A waiting writer keeps new readers out. */
 byte mm_readers[2];
@@ -119,26 +133,32 @@ inline mmap_lock(c)
 bool i_rwsem, change_returned, write_returned, store_done;
 byte finished;
 
-inline send(c, what, b) /* within atomic */
+inline send(c, what, b) /* within atomic: under holder->lock, and never waits */
 {
 	if
-	:: c == 0 -> stream0!what(b)
+	:: c == 0 && !gone -> stream0!what(b)
+	:: c == 0 && gone -> skip
 	:: else -> stream1!what(b)
 	fi
 }
 
-/* The client acknowledged, or is dead: its grant is gone, and its quarantine. */
-inline release_grant(c) /* within atomic */
+/* grant_acknowledged() */
+inline acknowledge(c) /* within atomic */
 {
 	if
-	:: granted[c] < BLOCKS && owner[granted[c]] == QUARANTINED &&
-	   !(grant[1 - c] == LATE && granted[1 - c] == granted[c]) ->
-		owner[granted[c]] = FREE;
-		BREAK_IF(mapped[1 - c] == granted[c] || (mapped[c] == granted[c] && !DEAD(c)),
-			 freed_while_mapped)
-	:: else
-	fi;
-	grant[c] = NO_GRANT; granted[c] = NOTHING
+	:: LATE(c) -> nlate[c]--
+#ifdef BROKEN_LATE_ANSWER_FORGETS
+		/* Row 71: what it was granted since goes with what it gave back. */
+		; given[c] = NOTHING
+#endif
+	:: else -> waited[c] = false; given[c] = NOTHING
+	fi
+}
+
+/* detach() */
+inline forget(c) /* within atomic */
+{
+	waited[c] = false; nlate[c] = 0; given[c] = NOTHING; detached = true
 }
 
 inline allocate() /* within atomic: a zeroed block for our page */
@@ -164,11 +184,11 @@ again:		if
 		:: atomic { DEAD(c) -> break }
 		:: atomic { !DEAD(c) && mapped[c] < BLOCKS ->
 			BREAK_IF(!(owner[mapped[c]] == OURS ||
-				   (owner[mapped[c]] == QUARANTINED && grant[c] == LATE)) ||
-				 (mapped[c] != map && grant[c] != LATE), wrong_block_used);
+				   (owner[mapped[c]] == QUARANTINED && LATE(c))) ||
+				 (mapped[c] != map && !LATE(c)), wrong_block_used);
 			BREAK_IF(medium[mapped[c]] & FOREIGN, foreign_bytes_seen);
 			if
-			:: grant[c] != LATE ->
+			:: !LATE(c) ->
 #ifdef CONTENT_STAYS
 				BREAK_IF(write_returned && !(medium[mapped[c]] & WRITTEN), write_not_seen);
 				BREAK_IF(store_done && !(medium[mapped[c]] & STORED), store_not_seen);
@@ -180,26 +200,16 @@ again:		if
 			:: c == 0 -> medium[mapped[c]] = medium[mapped[c]] | STORED
 			:: else
 			fi }
-		:: atomic { !DEAD(c) && mapped[c] == HOLE && c != 0 ->
+		:: atomic { !DEAD(c) && mapped[c] == HOLE ->
 #ifdef CONTENT_STAYS
-			BREAK_IF(grant[c] != LATE && write_returned, write_not_seen);
-			BREAK_IF(grant[c] != LATE && store_done, store_not_seen);
+			BREAK_IF(!LATE(c) && (write_returned || store_done), write_not_seen);
 #endif
 			skip }
-#ifdef HOLE_FIRST
-		/* a store to write-protected zeroes: gives them up and faults for writing */
-		:: atomic { !DEAD(c) && mapped[c] == HOLE && c == 0 && grant[c] == GIVEN &&
-			    UNREAD(c) == 0 ->
-			mapped[c] = NOTHING; release_grant(c); goto again }
-		:: atomic { !DEAD(c) && mapped[c] == HOLE && c == 0 && grant[c] != GIVEN -> skip };
-		   (DEAD(c) || mapped[c] != HOLE); goto again
-#else
-		:: atomic { !DEAD(c) && mapped[c] == HOLE && c == 0 -> skip }
-#endif
-		:: atomic { !DEAD(c) && mapped[c] == NOTHING && ANSWERED(c) -> fault[c] = true };
-		   (DEAD(c) || mapped[c] != NOTHING || ANSWERED(c)); goto again
-		:: atomic { !DEAD(c) && mapped[c] == NOTHING && !ANSWERED(c) -> skip };
-		   (DEAD(c) || mapped[c] != NOTHING || ANSWERED(c)); goto again
+		:: atomic { !DEAD(c) && mapped[c] == NOTHING && CONNECTED(c) && !asked[c] ->
+			asked[c] = true; fault[c] = true; goto again }
+		:: atomic { !DEAD(c) && mapped[c] == NOTHING && CONNECTED(c) && asked[c] -> skip };
+		   (DEAD(c) || mapped[c] != NOTHING || !asked[c] || !CONNECTED(c)); goto again
+		:: atomic { !DEAD(c) && mapped[c] == NOTHING && !CONNECTED(c) -> break }
 		fi
 	:: else -> break
 	od;
@@ -214,22 +224,34 @@ proctype Service(byte c)
 
 end:	do
 	:: atomic { DEAD(c) -> mapped[c] = NOTHING; break }
+	:: atomic { !DEAD(c) && !CONNECTED(c) -> break }
 #ifdef BROKEN_RECALL_OVERTAKES
 	/* Row 41: two streams, or a datagram: the recall arrives before the grant that it revokes. */
 	:: atomic { !DEAD(c) && c == 0 && stream0??[RECALL, _] -> stream0??RECALL(b); what = RECALL };
 	   goto serve
 #endif
-	:: atomic { !DEAD(c) && UNREAD(c) > 0 ->
+	:: atomic { !DEAD(c) && CONNECTED(c) && UNREAD(c) > 0 ->
 		if
 		:: c == 0 -> stream0?what(b)
 		:: else -> stream1?what(b)
-		fi };
+		fi;
+#ifndef PRIVATE_VIEW
+		/* Nobody else takes the mmap_lock: all in one step. */
+		if
+		:: what == GRANT -> mapped[c] = b; asked[c] = false; b = 0; what = 0; goto end
+		:: what == RECALL
+#ifndef BROKEN_ACKNOWLEDGES_AFTER_IO
+		   -> mapped[c] = NOTHING; goto answered
+#endif
+		fi
+#endif
+		};
 serve:	   if
 	   :: what == GRANT ->
 		mmap_lock(c);
 		atomic {
 			if
-			:: !DEAD(c) -> mapped[c] = b
+			:: !DEAD(c) -> mapped[c] = b; asked[c] = false
 			:: else
 			fi;
 			mm_writer[c] = false; b = 0 }
@@ -239,45 +261,78 @@ serve:	   if
 		(c != 0 || !io_in_flight);
 #endif
 		mmap_lock(c);
-		atomic { mapped[c] = NOTHING; mm_writer[c] = false; b = 0 };
-		atomic {
+		atomic { mapped[c] = NOTHING; mm_writer[c] = false };
+answered:	atomic {
+			b = 0; what = 0;
 			if
-			:: !DEAD(c) -> release_grant(c)
+			:: !DEAD(c) && CONNECTED(c) -> acknowledge(c)
 			:: else
 			fi }
 	   fi
 	od
 }
 
-#ifdef DEATH
+#if defined(DEATH) || defined(STREAM_ENDS)
 /*
- * The process exits: its mappings are gone; afterwards the daemon learns of it.
+ * The process exits: its mappings are gone, and with the last one its lock on the region.
+ * receiver() sees the end of the stream and waits for faulter(); reap() sees that the lock is gone.
  */
 proctype Death()
 {
-#ifdef BROKEN_END_OF_STREAM_IS_DEATH
-	/* Row 61: it has only closed its descriptors. */
-	atomic { release_grant(0) }
+#if defined(STREAM_ENDS)
+	gone = true /* it has only closed its descriptors, and keeps its mappings */
+#elif defined(BROKEN_END_OF_STREAM_IS_DEATH)
+	/* Row 61: as above, and it is taken for dead. */
+	gone = true;
+	atomic { !fault[0] -> forget(0) }
 #else
 	atomic { dead = true; mapped[0] = NOTHING; mm_writer[0] = false; mm_writer_waits[0] = false };
-	atomic { known_dead = true; release_grant(0) }
+	gone = true;
+#ifdef BROKEN_GRANTS_TO_THE_DEAD
+	/* Row 60: nobody waits for the FAULT that is being served, nor does that look. */
+	atomic { forget(0) }
+#else
+	atomic { !fault[0] -> forget(0) }
+#endif
 #endif
 }
+#define WITH_DEATH 1
+#else
+#define WITH_DEATH 0
 #endif
 
 /* ---- the gate -------------------------------------------------------------------------------- */
 
-inline recall_one(c)
+inline recall_one(c) /* within atomic */
 {
-	atomic {
-		if
-		:: grant[c] == GIVEN -> grant[c] = RECALLED; send(c, RECALL, 0)
-		:: else
-		fi };
 	if
-	:: grant[c] != RECALLED
-#ifdef DEADLINE
-	:: atomic { grant[c] == RECALLED -> grant[c] = LATE }
+	:: HOLDS(c) -> assert(!waited[c]); waited[c] = true; send(c, RECALL, 0)
+	:: else
+	fi
+}
+
+inline give_up_on(c) /* within atomic */
+{
+	if
+	:: waited[c] -> waited[c] = false; nlate[c]++; given[c] = NOTHING
+	:: else
+	fi
+}
+
+/*
+ * grant_recall(): all are asked, and waited for, at once. The deadline may end at any time; so this
+ * is also what becomes of a client that is silent, for which there is none.
+ */
+inline recall()
+{
+	atomic { recall_one(0); recall_one(1) };
+	if
+	:: !waited[0] && !waited[1]
+#if defined(DEADLINE)
+	:: atomic { waited[0] || waited[1] -> give_up_on(0); give_up_on(1) }
+#elif defined(STREAM_ENDS)
+	:: atomic { waited[0] && gone -> give_up_on(0) };
+	   !waited[1]
 #endif
 	fi
 }
@@ -289,7 +344,7 @@ inline take_mmaplock()
 		mmaplock_excl = true; mmaplock_wanted = false }
 }
 
-/* gate_open(), gate_recall(), the locks, gate_close(); until nobody holds anything but who is late */
+/* layout_enter(): gate_open(); gate_recall(), the locks, gate_close(), until nobody has grants */
 inline close_gate()
 {
 	atomic { gate == NO_GATE -> gate = OPEN };
@@ -299,8 +354,7 @@ inline close_gate()
 		/* Row 48: a fill, with the mmap_lock of the process held, waits for this lock. */
 		take_mmaplock();
 #endif
-		recall_one(0);
-		recall_one(1);
+		recall();
 #ifdef BROKEN_RECALLS_UNDER_LOCK
 		mmaplock_excl = false;
 #endif
@@ -318,72 +372,72 @@ inline close_gate()
 	od
 }
 
+/* layout_exit(): the locks, gate_end() */
 inline end_gate()
 {
-	atomic { gate = NO_GATE; iolock = false; mmaplock_excl = false }
+	atomic { gate = NO_GATE; generation++; iolock = false; mmaplock_excl = false }
 }
 
-/* Filling a hole is a layout change for whoever holds its zeroes. */
-inline fill_hole()
-{
-	close_gate();
-	atomic {
-		if
-		:: map == HOLE -> allocate()
-		:: else
-		fi };
-	end_gate()
-}
+/* ---- FAULT: fault_serve() -------------------------------------------------------------------- */
 
-/* ---- FAULT ----------------------------------------------------------------------------------- */
+/* grant_record(): whether the grant would be wrong */
+#if defined(ONLY_CLOSE_LOOKS) || defined(BROKEN_NOBODY_LOOKS)
+#define MUST_LOOK_AGAIN false
+#else
+#define MUST_LOOK_AGAIN (gate != NO_GATE || generation != seen || (filling && b == HOLE))
+#endif
+
+#ifdef BROKEN_NOT_WOKEN
+/*
+ * Row 70: a FAULT of the dead client waits for a gate, the gate for its answer, and what would tell
+ * us of its death for the end of that FAULT.
+ */
+#define TOLD_OF_THE_END false
+#else
+#define TOLD_OF_THE_END !CONNECTED(c) /* is_gone(), grant_wake() */
+#endif
 
 proctype FaultWorker(byte c)
 {
-	byte b;
+	byte b, seen;
 
 end:	do
 	:: fault[c] ->
-again:
-		gate == NO_GATE; /* else parked */
-		atomic { !mmaplock_excl && !mmaplock_wanted -> mmaplock_shared++ };
-		b = map; /* get_blocks() */
-#ifdef HOLE_FIRST
-		if
-		:: atomic { b == HOLE && c == 0 -> mmaplock_shared-- };
-#ifndef BROKEN_FILLS_HOLE_BESIDE_ZEROES
-		   fill_hole()
-#else
-		   /* Row 10: who holds zeroes for the hole goes on reading them. */
-		   atomic { !mmaplock_excl && gate == NO_GATE ->
+again:		atomic { gate == NO_GATE || TOLD_OF_THE_END -> /* grant_generation() */
 			if
-			:: map == HOLE -> allocate()
-			:: else
-			fi }
+#ifndef BROKEN_GRANTS_TO_THE_DEAD
+			:: !CONNECTED(c) -> fault[c] = false; goto end
 #endif
-		   ; goto again
-		:: else
-		fi;
-#endif
-		atomic { /* under holder->lock */
+			:: else -> seen = generation
+			fi };
+		/* fault_enter, look(); who enters has nothing to do with anybody before he looks */
+		atomic { !mmaplock_excl && !mmaplock_wanted -> mmaplock_shared++; b = map };
+		atomic { /* grant_record(): under holder->lock */
 			if
-#if !defined(ONLY_CLOSE_LOOKS) && !defined(BROKEN_NOBODY_LOOKS)
+#ifndef BROKEN_GRANTS_TO_THE_DEAD
+			:: !CONNECTED(c) -> fault[c] = false; mmaplock_shared--
+#endif
 			/*
 			 * Here, or in close_gate(), or rows 16 and 56: a FAULT that saw no gate is granted
 			 * after the recall, and its block is freed while mapped.
 			 */
-			:: gate != NO_GATE -> mmaplock_shared--; goto again
-#endif
-#ifndef BROKEN_GRANTS_TO_THE_DEAD
-			/* Without it, row 60: its grants were dropped, and here comes one more. */
-			:: c == 0 && known_dead -> fault[c] = false
-#endif
+			:: MUST_LOOK_AGAIN -> mmaplock_shared--; b = 0; seen = 0; goto again
 			:: else ->
-				grant[c] = GIVEN; granted[c] = b;
+				given[c] = b;
+#ifndef BROKEN_SENT_AFTER_UNLOCKING
 				send(c, GRANT, b);
-				fault[c] = false
+				fault[c] = false;
+				mmaplock_shared-- /* fault_exit */
+#endif
 			fi;
-			b = 0 };
-		mmaplock_shared--
+#ifndef BROKEN_SENT_AFTER_UNLOCKING
+			b = 0;
+#endif
+			seen = 0 }
+#ifdef BROKEN_SENT_AFTER_UNLOCKING
+		/* Row 41: the recall of this very grant may be sent before it. */
+		; atomic { send(c, GRANT, b); fault[c] = false; mmaplock_shared--; b = 0 }
+#endif
 	od
 }
 
@@ -397,31 +451,22 @@ proctype Writer()
 #endif
 	atomic { !i_rwsem -> i_rwsem = true };
 
-	/* FUSE_WRITE: file_write() */
-	atomic { !iolock -> iolock = true };
-	if
-	:: atomic { map < BLOCKS ->
+	/* FUSE_WRITE: write_uncached(). fill_begin() */
+	do
+	:: atomic { given[0] != HOLE && given[1] != HOLE -> filling = true; break }
+	:: atomic { given[0] == HOLE || given[1] == HOLE -> skip };
+	   atomic { gate == NO_GATE -> gate = OPEN };
+	   recall();
+	   gate = NO_GATE /* announced before, in fact: fill.pml */
+	od;
+	atomic { !iolock -> /* taken, and let go of, in this step */
+		if
+		:: map == HOLE -> allocate()
+		:: else
+		fi;
 		BREAK_IF(owner[map] != OURS, wrong_block_used);
-		medium[map] = medium[map] | WRITTEN; iolock = false }
-	:: atomic { map == HOLE -> iolock = false };
-#ifndef BROKEN_FILLS_HOLE_BESIDE_ZEROES
-	   close_gate();
-	   atomic {
-		if
-		:: map == HOLE -> allocate()
-		:: else
-		fi;
 		medium[map] = medium[map] | WRITTEN };
-	   end_gate()
-#else
-	   atomic { gate == NO_GATE && !mmaplock_excl ->
-		if
-		:: map == HOLE -> allocate()
-		:: else
-		fi;
-		medium[map] = medium[map] | WRITTEN }
-#endif
-	fi;
+	atomic { filling = false; generation++ }; /* fill_end() */
 	atomic { i_rwsem = false; io_in_flight = false; write_returned = true; finished++ }
 }
 #endif
@@ -488,36 +533,33 @@ end:	do
 
 /* ---- the layout change ----------------------------------------------------------------------- */
 
-#define IS_LATE_ON(c, b) (grant[c] == LATE && granted[c] == b)
-
+/* put_blocks(), and the commit */
 inline free_block(b)
 {
+#ifdef BROKEN_NO_QUARANTINE
+	/* Row 40: a client was recalled and has not acknowledged. */
+	late = false;
+#else
+	late = SOMEBODY_LATE;
+#endif
 	atomic {
 		if
-#ifndef BROKEN_NO_QUARANTINE
-		/* Without it, row 40: a client was recalled and has not acknowledged. */
-		:: IS_LATE_ON(0, b) || IS_LATE_ON(1, b) -> owner[b] = QUARANTINED
-#endif
+		:: late -> owner[b] = QUARANTINED
 		:: else -> owner[b] = FREE; BREAK_IF(MAPS(b), freed_while_mapped)
-		fi }
+		fi;
+		late = false }
 }
-
-#ifdef BROKEN_EXCHANGES_HELD_BLOCK
-/* Row 55: a stopped client still maps the block that another file gets. */
-#define MAY_GIVE_AWAY(b) true
-#else
-#define MAY_GIVE_AWAY(b) (!IS_LATE_ON(0, b) && !IS_LATE_ON(1, b))
-#endif
 
 #if defined(PUNCH) || defined(MOVE) || defined(EXCHANGE)
 proctype Change()
 {
-	byte old;
+	byte old, left = CHANGES;
+	bool late;
 
 #ifdef PUNCH
 	atomic { !i_rwsem -> i_rwsem = true }; /* FALLOCATE; the others are ioctls */
 #endif
-	close_gate();
+again:	close_gate();
 	old = map;
 	if
 	:: old < BLOCKS ->
@@ -533,22 +575,96 @@ proctype Change()
 		:: atomic { owner[1 - old] != FREE -> skip } /* ENOSPC: nothing changed */
 		fi
 #else
+#ifndef BROKEN_EXCHANGES_HELD_BLOCK
+		/* Without it, row 55: a stopped client maps the block that another file gets. */
 		if
-		:: atomic { MAY_GIVE_AWAY(old) ->
-			owner[old] = OTHERS; owner[1 - old] = OURS;
-			medium[old] = FOREIGN; medium[1 - old] = medium[1 - old] & ~FOREIGN;
-			map = 1 - old }
-		:: else /* a copy is needed, and there is no room: ENOSPC */
-		fi
+		:: SOMEBODY_LATE -> /* layout_copy_out() */
+			atomic { owner[2] == FREE -> owner[2] = OURS };
+			medium[2] = medium[old];
+			map = 2;
+			free_block(old);
+			old = 2
+		:: !SOMEBODY_LATE
+		fi;
+#endif
+		atomic {
+			owner[old] = OTHERS; owner[1] = OURS;
+			medium[old] = FOREIGN; medium[1] = medium[1] & ~FOREIGN;
+			map = 1 }
 #endif
 	:: else
 	fi;
+	old = 0;
 	end_gate();
+	left--;
+	if
+	:: left > 0 -> goto again
+	:: else
+	fi;
 	atomic { i_rwsem = false; change_returned = true; finished++ }
 }
 #define WITH_CHANGE 1
 #else
 #define WITH_CHANGE 0
+#endif
+
+/* ---- the end of quarantine ------------------------------------------------------------------- */
+
+#if defined(DEADLINE) || WITH_DEATH == 1
+#define FIRST_QUARANTINED ((owner[0] == QUARANTINED) -> 0 : 1)
+#define ANY_QUARANTINED	  (owner[0] == QUARANTINED || owner[1] == QUARANTINED)
+
+bool releasing, had_late;
+
+/* reap(), now and then; in alloc_release_all() quarantined_run(), with the map locked */
+inline look_for_quarantine() /* within atomic */
+{
+	if
+	:: ANY_QUARANTINED -> releasing = true; b = FIRST_QUARANTINED
+	:: else
+	fi
+}
+
+proctype Reaper()
+{
+	byte b;
+#ifdef BROKEN_LATE_LOOKED_AT_BEFORE
+	byte looks;
+#endif
+
+end:	do
+#if defined(BROKEN_RELEASED_WHILE_LATE)
+	/* Row 40: one of two has answered. */
+	:: atomic { ANY_QUARANTINED && (!LATE(0) || !LATE(1)) -> look_for_quarantine() };
+#elif defined(BROKEN_LATE_LOOKED_AT_BEFORE)
+	/* Row 40: since nobody was late, somebody became so, and his block was freed. */
+	:: atomic { !SOMEBODY_LATE && looks < CHANGES -> looks++ }; /* on account of another file */
+end_looked: atomic { ANY_QUARANTINED -> look_for_quarantine() };
+#elif defined(BROKEN_WAITS_FOR_LATE_ONES)
+	/* Row 69: somebody was late between two looks, or has answered before the commit. */
+	:: atomic { SOMEBODY_LATE && !had_late -> had_late = true };
+	   atomic { !SOMEBODY_LATE -> had_late = false; look_for_quarantine() };
+#else
+	:: atomic { ANY_QUARANTINED && !SOMEBODY_LATE -> look_for_quarantine() };
+#endif
+	   if
+	   :: atomic { releasing -> /* tx_end() */
+		BREAK_IF(MAPS(b), freed_while_mapped);
+		owner[b] = FREE; releasing = false; b = 0 }
+	   :: !releasing
+	   fi
+	od
+}
+#define WITH_REAPER 1
+#ifdef BROKEN_WAITS_FOR_LATE_ONES
+#define ENDED (!releasing && (!had_late || SOMEBODY_LATE))
+#else
+#define ENDED (!releasing && (!ANY_QUARANTINED || SOMEBODY_LATE))
+#endif
+#else
+#define WITH_REAPER 0
+#define ANY_QUARANTINED false
+#define ENDED true
 #endif
 
 /* Another file takes a block as soon as one is free. */
@@ -574,12 +690,8 @@ end:	atomic { change_returned && (owner[0] == FREE || owner[1] == FREE) ->
 init {
 	atomic {
 		mapped[0] = NOTHING; mapped[1] = NOTHING;
-		granted[0] = NOTHING; granted[1] = NOTHING;
-#ifdef HOLE_FIRST
-		map = HOLE;
-#else
+		given[0] = NOTHING; given[1] = NOTHING;
 		owner[0] = OURS;
-#endif
 #ifdef EXCHANGE
 		owner[1] = OTHERS; medium[1] = FOREIGN;
 #endif
@@ -596,15 +708,19 @@ init {
 #if WITH_CHANGE == 1
 		run Change();
 #endif
-#ifdef DEATH
+#if WITH_DEATH == 1
 		run Death();
+#endif
+#if WITH_REAPER == 1
+		run Reaper();
 #endif
 		run OtherFile()
 	};
 end:	atomic {
 		finished == CLIENTS + WITH_WRITER + WITH_VIEW + WITH_CHANGE &&
-		!fault[0] && !fault[1] && gate == NO_GATE ->
-		BREAK_IF(known_dead && grant[0] != NO_GRANT, grant_to_the_dead);
+		!fault[0] && !fault[1] && gate == NO_GATE && ENDED ->
+		BREAK_IF(detached && HOLDS(0), grant_to_the_dead);
+		BREAK_IF(!SOMEBODY_LATE && ANY_QUARANTINED, space_lost);
 #ifdef CONTENT_STAYS
 		BREAK_IF(write_returned && !(map < BLOCKS && (medium[map] & WRITTEN)), write_lost);
 		BREAK_IF(store_done && !(map < BLOCKS && (medium[map] & STORED)), store_lost);
