@@ -25,3 +25,6 @@ install(TARGETS udax DESTINATION ${CMAKE_INSTALL_LIBDIR})
 configure_file(src/client/udax.pc.in ${CMAKE_BINARY_DIR}/install/udax.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/install/udax.pc
 	DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+file(GLOB client_pages CONFIGURE_DEPENDS docs/man/udax_*.3)
+install(FILES ${client_pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man3)
