@@ -17,7 +17,7 @@ endif()
 file(GLOB test_libraries CONFIGURE_DEPENDS tests/lib_*.c)
 file(GLOB test_mains CONFIGURE_DEPENDS tests/unit_*.c tests/crash_*.c tests/tool_*.c)
 file(GLOB client_test_mains CONFIGURE_DEPENDS tests/direct_*.c tests/unit_client_*.c)
-list(REMOVE_ITEM test_mains ${client_test_mains})
+list(REMOVE_ITEM test_mains ${client_test_mains} ${CMAKE_SOURCE_DIR}/tests/tool_direct.c)
 add_library(udaxtest STATIC ${test_libraries})
 target_link_libraries(udaxtest PUBLIC udaxfsck udaxcore PkgConfig::CMOCKA)
 
@@ -50,6 +50,15 @@ foreach(main IN LISTS client_test_mains)
 	get_filename_component(name ${main} NAME_WE)
 	add_executable(${name} ${main} tests/fake_daemon.c)
 	target_link_libraries(${name} PRIVATE udaxclient PkgConfig::CMOCKA)
+	set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
+		${CMAKE_BINARY_DIR}/tests)
+endforeach()
+
+# Programs as users write them: nothing but the public header and the shared library.
+foreach(main IN ITEMS tests/tool_direct.c contrib/direct_log.c)
+	get_filename_component(name ${main} NAME_WE)
+	add_executable(${name} ${main})
+	target_link_libraries(${name} PRIVATE udax)
 	set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
 		${CMAKE_BINARY_DIR}/tests)
 endforeach()

@@ -8,7 +8,9 @@
  * The file begins with the number of bytes in use. A line is made durable before that number is, so
  * a log that was interrupted, even by power failure, ends with a whole line.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* O_DIRECT */
+#endif
 #include <err.h>
 #include <fcntl.h>
 #include <stdint.h>
