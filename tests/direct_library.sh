@@ -52,7 +52,7 @@ a_daemon_that_was_killed_is_found_again() {
 	touch "$work/go"
 	sleep 0.5 # it asks in vain meanwhile
 	start_mount "$region" "$mnt" assume_pmem
-	wait $client
+	wait "$client"
 	same after "$(bytes_at "$mnt/d" 4096 5)"
 }
 
