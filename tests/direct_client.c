@@ -525,6 +525,7 @@ static void fixed_places(void)
 	CHECK(udax_is_direct(p + 2 * PAGE, 14 * PAGE));
 	fake_punch(fd, 0, 4 * PAGE);
 	CHECK(p[2 * PAGE] == 0);
+	CHECK(!udax_munmap(p, 4 * PAGE) && is_segv(p) && is_segv(p + 2 * PAGE)); /* mixed */
 	CHECK(udax_mmap(p + 1, PAGE, RW, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED &&
 	      errno == EINVAL);
 }

@@ -21,11 +21,11 @@ struct client;
 struct file;
 
 enum call_type {
-	CALL_MAP,   /* addr, len, prot, flags, fd, dev, ino, writable, pos [, token] → addr */
-	CALL_UNMAP, /* addr, len */
-	CALL_CLEAR, /* addr, len: as unmap, but leave it reserved (PROT_NONE) for who maps there */
-	CALL_PROTECT,  /* addr, len, prot */
-	CALL_REMAP,    /* addr, len, new_len, flags, new_addr → addr */
+	CALL_MAP,     /* addr, len, prot, flags, fd, dev, ino, writable, pos [, token] → addr */
+	CALL_UNMAP,   /* addr, len → 0 done; 1 as CALL_CLEAR: munmap(2) all of it */
+	CALL_CLEAR,   /* addr, len: leave what was direct reserved (PROT_NONE) for who maps there */
+	CALL_PROTECT, /* addr, len, prot */
+	CALL_REMAP,   /* addr, len, new_len, flags, new_addr → addr */
 	CALL_POPULATE, /* addr, len, write */
 	CALL_COVERED,  /* addr, len → how many bytes are direct mappings */
 	CALL_WRITTEN,  /* addr, len → ranges that may hold stores; result: where to go on */

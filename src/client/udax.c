@@ -406,18 +406,25 @@ void *udax_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 
 /* ---- the other calls about memory ------------------------------------------------------------- */
 
+/* As owner_of(), where the service finds out itself whether there are any. */
+static struct client *perhaps_owner_of(const void *addr, size_t len)
+{
+	return is_page(addr) && len && page_up(len) >= len ? client_for(addr, len) : NULL;
+}
+
 int udax_munmap(void *addr, size_t len)
 {
-	struct client *client = owner_of(addr, len);
-	int err = client ? (int)range_call(client, CALL_UNMAP, addr, len, 0)
-			 : sys_munmap(addr, len);
+	struct client *client = perhaps_owner_of(addr, len);
+	int err = client ? (int)range_call(client, CALL_UNMAP, addr, len, 0) : 1;
 
+	if (err == 1)
+		err = sys_munmap(addr, len);
 	return err ? fail(err) : 0;
 }
 
 int udax_mprotect(void *addr, size_t len, int prot)
 {
-	struct client *client = owner_of(addr, len);
+	struct client *client = perhaps_owner_of(addr, len);
 	int err = client ? (int)range_call(client, CALL_PROTECT, addr, len, prot)
 			 : sys_mprotect(addr, len, prot);
 

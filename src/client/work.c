@@ -225,27 +225,49 @@ static int cut(struct client *client, uint64_t start, uint64_t end)
 	return err;
 }
 
-static int unmap(struct client *client, uint64_t start, uint64_t len)
-{
-	int err = cut(client, start, start + len);
+static uint64_t covered(struct client *client, uint64_t start, uint64_t end);
 
-	if (!err)
-		err = sys_munmap((void *)start, len);
+static int clear_one(struct client *client, uint64_t start, uint64_t end)
+{
+	int err = sys_failed(sys_mmap((void *)start, end - start, PROT_NONE,
+				      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+				      0));
+
 	if (err)
 		return err;
-	mapping_forget(client, start, start + len);
-	spare_wake(client, start, len);
+	mapping_forget(client, start, end);
+	spare_wake(client, start, end - start);
 	return 0;
 }
 
+/* Reserve, without access, what was direct. */
 static int clear(struct client *client, uint64_t start, uint64_t len)
 {
 	int err = cut(client, start, start + len);
+	struct mapping *m;
 
+	for (uint64_t at = start; !err && (m = mapping_in(client, at, start + len));) {
+		at = m->span.end;
+		err = clear_one(client, m->span.start, at);
+	}
+	return err;
+}
+
+/*
+ * 1: the rest is the caller's. Other mappings in the range are left to the program's thread: to unmap
+ * one of a file on a FUSE mount can wait for its daemon.
+ */
+static int unmap(struct client *client, uint64_t start, uint64_t len)
+{
+	int err;
+
+	if (covered(client, start, start + len) < len) {
+		err = clear(client, start, len);
+		return err ? err : 1;
+	}
+	err = cut(client, start, start + len);
 	if (!err)
-		err = sys_failed(sys_mmap((void *)start, len, PROT_NONE,
-					  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
-					  -1, 0));
+		err = sys_munmap((void *)start, len);
 	if (err)
 		return err;
 	mapping_forget(client, start, start + len);
@@ -375,7 +397,7 @@ static int64_t remap(struct client *client, struct call *call)
 
 /* ---- facts, synchronising -------------------------------------------------------------------- */
 
-static int64_t covered(struct client *client, uint64_t start, uint64_t end)
+static uint64_t covered(struct client *client, uint64_t start, uint64_t end)
 {
 	uint64_t bytes = 0;
 	struct mapping *m;
@@ -386,7 +408,7 @@ static int64_t covered(struct client *client, uint64_t start, uint64_t end)
 
 		bytes += to - from;
 	}
-	return (int64_t)bytes;
+	return bytes;
 }
 
 static int64_t written(struct client *client, struct call *call)
@@ -469,7 +491,7 @@ static void execute(struct client *client, struct call *call)
 		populate_start(client, call, 0);
 		return;
 	case CALL_COVERED:
-		call_done(call, covered(client, call->addr, call->addr + call->len));
+		call_done(call, (int64_t)covered(client, call->addr, call->addr + call->len));
 		return;
 	case CALL_WRITTEN:
 		call_done(call, written(client, call));
