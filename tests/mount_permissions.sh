@@ -8,6 +8,15 @@
 # one user can see is checked.
 . "$(dirname "$0")/lib.sh"
 
+# Others run our programs here, so they have to be where others can read.
+if [ "$(id -u)" = 0 ] && ! as_user test -x "$UDAX_BUILD/udaxfs"; then
+	mkdir -m 755 "$ram/programs"
+	cp -r "$UDAX_BUILD"/{udaxfs,mkfs.udaxfs,fsck.udaxfs,udaxctl,tests} "$ram/programs"
+	chmod -R a+rX "$ram/programs"
+	UDAX_BUILD=$ram/programs
+	PATH=$UDAX_BUILD:$UDAX_BUILD/tests:$PATH
+fi
+
 mnt=$work/mnt
 region=$(make_region 64M) || exit 1
 is_root=
