@@ -7,7 +7,7 @@
 
 region=$(make_region)
 pairs=$work/pairs
-start_mount "$region" "$work/mnt" "lockdep_pairs=$pairs" || skip_all "no mount"
+start_mount "$region" "$work/mnt" "lockdep_pairs=$pairs,recall_timeout=0.05" || skip_all "no mount"
 
 names_and_attributes() {
 	cd "$work/mnt"
@@ -51,6 +51,22 @@ uncached_layout_changes() {
 	"$UDAX_BUILD/udaxctl" exchange y 0 x 4096 16384
 }
 
+# Loads and stores of a client, and what is done for one that is stopped, and so does not answer.
+# shellcheck disable=SC2016 # the parent is that of the inner shell
+clients_in_time_and_late() {
+	cd "$work/mnt"
+	truncate -s 16M late
+	tool_direct late store 0 a store 65536 b store 2097152 c load 4194304 '' \
+		sh 'dd if=copy of=late bs=4096 count=4 seek=1024 conv=notrunc status=none' \
+		sh 'udaxctl punch late 0 4096 && truncate -s 15M late && truncate -s 16M late' \
+		load 0 '' store 0 again \
+		sh 'kill -STOP $PPID
+			udaxctl punch late 0 64K && udaxctl collapse late 1M 64K && udaxctl zero late 2M 4096
+			truncate -s 8M late && truncate -s 16M late
+			kill -CONT $PPID && sleep 0.3' \
+		load 0 ''
+}
+
 no_pair_without_an_argument_and_none_without_evidence() {
 	local named=$work/named seen=$work/seen
 	sed -n '/^```pairs$/,/^```$/p' "$tests/../docs/LOCKING.md" | grep -v '```' | sort >"$named"
@@ -64,6 +80,7 @@ check names_and_attributes
 check data
 check an_open_file_changes_its_mode
 check uncached_layout_changes
+check clients_in_time_and_late
 stop_mount "$work/mnt"
 check no_pair_without_an_argument_and_none_without_evidence
 finish
