@@ -489,6 +489,36 @@ int64_t file_write(struct inode *inode, uint64_t pos, const void *buf, size_t le
 	return write_uncached(inode, pos, buf, len, flags);
 }
 
+/* ---- stores of clients ------------------------------------------------------------------------------------------- */
+
+int file_sync(struct inode *inode)
+{
+	struct region *region = inode->vol->region;
+	uint64_t lblk = 0;
+	int err = 0;
+
+	if (!S_ISREG(inode->type) || !grant_take_stored(inode))
+		return 0;
+	while (!err) {
+		struct extent ext;
+		uint64_t off, bytes;
+
+		/* While the extent is flushed it is the file's. */
+		ilock(inode, SYNC_SHARED, HERE);
+		err = extent_next(NULL, inode, FORK_DATA, lblk, &ext);
+		off = ext.pblk << BLOCK_SHIFT;
+		bytes = ext.count << BLOCK_SHIFT;
+		if (!err && ext.state == EXTENT_WRITTEN) {
+			region_flush(region, off, bytes, HERE);
+			region_drain(region, HERE);
+			err = region_check(region, off, bytes);
+		}
+		iunlock(inode, SYNC_SHARED, HERE);
+		lblk = ext.lblk + ext.count;
+	}
+	return err == -ENOENT ? 0 : err;
+}
+
 /* ---- data and holes -------------------------------------------------------------------------------------------------- */
 
 int file_seek(struct inode *inode, uint64_t pos, int whence, uint64_t *ret_pos)

@@ -61,6 +61,12 @@ void file_read_end(struct inode *inode, struct read_plan *plan);
 int64_t file_write(struct inode *inode, uint64_t pos, const void *buf, size_t len, unsigned flags);
 
 /**
+ * file_sync - make durable what clients have stored through their mappings. What was written by calls is
+ * durable already. 0 or -EIO.
+ */
+int file_sync(struct inode *inode);
+
+/**
  * file_seek - SEEK_DATA or SEEK_HOLE from @pos: 0 and the position, -ENXIO, -EINVAL, -EIO.
  * Written blocks are data; holes and unwritten blocks are not.
  */

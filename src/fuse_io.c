@@ -263,13 +263,18 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t len, off_
 
 /*
  * Every write is durable before it is answered, and the kernel writes its dirty pages back before it
- * asks: nothing is left to do. But it has to ask. When the connection breaks, it drops the pages that
- * it could not send, and fsync(2) and msync(2) learn of that only because this request fails too.
+ * asks: what is left are stores of clients. But it has to ask. When the connection breaks, it drops the
+ * pages that it could not send, and fsync(2) and msync(2) learn of that only because this request fails
+ * too.
  */
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-	(void)ino, (void)datasync, (void)fi;
-	request_reply_err(req, volume_usable(session_of(req)->vol, false));
+	int err = volume_usable(session_of(req)->vol, false);
+
+	(void)ino, (void)datasync;
+	if (!err && handle_of(fi))
+		err = file_sync(handle_of(fi)->inode);
+	request_reply_err(req, err);
 }
 
 /* ---- fallocate ---------------------------------------------------------------------------------- */

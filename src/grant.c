@@ -379,6 +379,8 @@ int grant_record(struct attachment *att, enum grant_kind kind, uint64_t pos, uin
 		err = -EBUSY;
 	else
 		err = att_set(att, kind, pos, len);
+	if (!err && kind == GRANT_WRITE)
+		holder->stored = true;
 	if (!err)
 		send(arg);
 	sync_unlock(&holder->lock, HERE);
@@ -548,6 +550,24 @@ bool grant_late_part(struct inode *inode, uint64_t *pos, uint64_t *end)
 bool grant_is_late(struct inode *inode, uint64_t pos, uint64_t end)
 {
 	return grant_late_part(inode, &pos, &end);
+}
+
+/* ---- what was stored ------------------------------------------------------------------------------ */
+
+bool grant_take_stored(struct inode *inode)
+{
+	struct holder *holder = atomic_load(&inode->holder);
+	bool stored = false;
+
+	if (!holder)
+		return false;
+	sync_lock(&holder->lock, 0, HERE);
+	stored = holder->stored;
+	holder->stored = false;
+	for (const struct attachment *att = holder->attachments; att; att = att->next)
+		holder->stored |= att_bits(att, 1u << GRANT_WRITE, 0, UINT64_MAX, false);
+	sync_unlock(&holder->lock, HERE);
+	return stored;
 }
 
 /* ---- filling -------------------------------------------------------------------------------------- */

@@ -130,6 +130,12 @@ bool grant_exists(const struct holder *holder, uint64_t pos, uint64_t end);
 bool grant_is_late(struct inode *inode, uint64_t pos, uint64_t end);
 bool grant_late_part(struct inode *inode, uint64_t *pos, uint64_t *end);
 
+/**
+ * grant_take_stored - whether a client may have stored into the file since this was last asked. It stays
+ * so while anybody may go on storing.
+ */
+bool grant_take_stored(struct inode *inode);
+
 /** An announcement that holes become blocks, or that EOF moves up. The caller's, from begin to end. */
 struct fill {
 	struct fill *next;

@@ -95,6 +95,7 @@ struct holder {
 
 	struct attachment *attachments; /* clients that may map it (grant.h) */
 	struct fill *fills;
+	bool stored; /* a client may have stored something that no fsync has seen */
 	struct gate *gates;
 	struct admission *admissions; /* oldest first */
 	struct waiter *parked;

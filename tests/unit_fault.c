@@ -469,6 +469,33 @@ static void an_acknowledgement_of_nothing_is_a_lie(void **state)
 	close_bed(bed);
 }
 
+/* ---- durable ------------------------------------------------------------------------------------ */
+
+static void what_a_client_stores_is_durable_after_fsync(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+	char *durable;
+	uint64_t off;
+
+	(void)state;
+	put(bed, 0, 'a', 8 * PAGE);
+	peer_attach(&peer, bed, true);
+	assert_int_equal(touch(&peer, 5 * PAGE, true, 5 * PAGE, 6 * PAGE), 0);
+	off = peer.fault.region_off + 100;
+	*(char *)(uintptr_t)region_ptr(bed->region, off, 1) = 'x'; /* by a mapping of its own */
+	assert_int_equal(((const char *)region_record_durable(bed->region))[off], 'a');
+	assert_int_equal(file_sync(bed->inode), 0);
+	assert_int_equal(((const char *)region_record_durable(bed->region))[off], 'x');
+	/* It may store on, unnoticed: the next one counts too. */
+	*(char *)(uintptr_t)region_ptr(bed->region, off, 1) = 'y';
+	assert_int_equal(file_sync(bed->inode), 0);
+	durable = (char *)(uintptr_t)region_record_durable(bed->region);
+	assert_int_equal(durable[off], 'y');
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
 /* ---- who does not answer ------------------------------------------------------------------------ */
 
 static void what_a_late_client_maps_is_not_used_again(void **state)
@@ -834,6 +861,7 @@ int main(void)
 		cmocka_unit_test(a_write_that_may_not_wait_says_so_and_does_nothing),
 		cmocka_unit_test(what_was_behind_eof_is_taken_back_when_the_file_grows),
 		cmocka_unit_test(an_acknowledgement_of_nothing_is_a_lie),
+		cmocka_unit_test(what_a_client_stores_is_durable_after_fsync),
 		cmocka_unit_test(what_a_late_client_maps_is_not_used_again),
 		cmocka_unit_test(blocks_that_a_late_client_maps_do_not_move),
 		cmocka_unit_test(nobody_waits_longer_than_the_deadline),
