@@ -43,8 +43,19 @@ _result() { # _result STATUS NAME [FILE WITH OUTPUT]
 		echo "ok $_count - $2"
 	else
 		_bad=$((_bad + 1))
-		[ -z "${3-}" ] || tail -n 40 "$3" | sed 's/^/# /'
+		[ -z "${3-}" ] || _excerpt "$3" | sed 's/^/# /'
 		echo "not ok $_count - $2"
+	fi
+}
+
+# What went wrong stands at the start or at the end.
+_excerpt() {
+	if [ "$(wc -l <"$1")" -le 60 ]; then
+		cat "$1"
+	else
+		head -n 20 "$1"
+		echo ...
+		tail -n 40 "$1"
 	fi
 }
 
