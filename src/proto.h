@@ -25,6 +25,9 @@
  * RECALL that follows a GRANT is for it too; a RECALL of a range with a FAULT under way says nothing
  * about that FAULT's answer, which comes behind it.
  *
+ * A client does not RETURN a range that overlaps a FAULT of its own under way: the answer could be on
+ * its way already. It does not ACK a recall that follows a DETACH: the DETACH says it all.
+ *
  * Who is recalled replaces its mappings of the range by ones that fault, and answers ACK when that is
  * done, without waiting for anything that could wait for the daemon. After the deadline the daemon
  * goes on without: then the client is late, what it has mapped is in quarantine, and its stores
