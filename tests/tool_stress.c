@@ -158,6 +158,14 @@ static bool forgiven(void)
 	return errno == ENOSPC && opt.small;
 }
 
+/* A write that found no room for all of it is shorter, and no error: the next one says ENOSPC. */
+static bool wrote(ssize_t n, uint64_t len)
+{
+	if (n > 0 && (uint64_t)n < len)
+		errno = ENOSPC;
+	return n == (ssize_t)len;
+}
+
 static void bad_word(struct ctx *c, const char *how, uint64_t pos, uint64_t word, const char *what,
 		     uint64_t limit)
 {
@@ -413,7 +421,7 @@ static void op_write(struct ctx *c)
 
 	log_range(c, fd == c->h->direct ? "O_DIRECT write" : "write", r);
 	fill((uint64_t *)c->buf, r.len, KIND_CHAOS, c, r.pos, write_begin(c));
-	MUST(c, pwrite(fd, c->buf, r.len, (off_t)r.pos) == (ssize_t)r.len);
+	MUST(c, wrote(pwrite(fd, c->buf, r.len, (off_t)r.pos), r.len));
 	write_end(c);
 }
 
@@ -434,7 +442,7 @@ static void op_append(struct ctx *c)
 		return;
 	log_range(c, "append", (struct range){ 0, len });
 	fill((uint64_t *)c->buf, len, KIND_APPENDED, c, 0, write_begin(c));
-	MUST(c, write(c->h->append, c->buf, len) == (ssize_t)len);
+	MUST(c, wrote(write(c->h->append, c->buf, len), len));
 	write_end(c);
 }
 
