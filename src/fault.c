@@ -34,8 +34,13 @@
 /* The most that one grant is of: it is recorded at once, in bits, under a lock. */
 #define GRANT_BYTES (UINT64_C(1) << 30)
 
-/* What a write fault asks for when it makes blocks: a huge mapping's worth, around the page. */
+/*
+ * What a write fault makes around its page: a huge mapping's worth where that costs no space, or where the
+ * file is being filled from front to back; otherwise a few blocks, because who touches a large hole here
+ * and there does not want all of it.
+ */
 #define FILL_BYTES ((uint64_t)HUGE_BLOCKS << BLOCK_SHIFT)
+#define FILL_FEW_BYTES (UINT64_C(16) << BLOCK_SHIFT)
 
 enum found {
 	FOUND,
@@ -176,8 +181,27 @@ static int fill_blocks(struct inode *inode, uint64_t pos, uint64_t stop)
 	return err;
 }
 
+static int fill_unit(struct inode *inode, uint64_t page, uint64_t *ret_bytes)
+{
+	uint64_t few = down(page, FILL_FEW_BYTES), lblk = few >> BLOCK_SHIFT;
+	struct extent here, before = { .state = EXTENT_HOLE };
+	int err;
+
+	ilock(inode, SYNC_SHARED, HERE);
+	err = extent_lookup(NULL, inode, FORK_DATA, page >> BLOCK_SHIFT, &here);
+	if (!err && lblk)
+		err = extent_lookup(NULL, inode, FORK_DATA, lblk - 1, &before);
+	iunlock(inode, SYNC_SHARED, HERE);
+	if (err)
+		return err;
+	*ret_bytes = here.state == EXTENT_UNWRITTEN || before.state == EXTENT_WRITTEN
+			     ? FILL_BYTES
+			     : max_u64(FILL_FEW_BYTES, inode->vol->region->granule_bytes);
+	return 0;
+}
+
 /*
- * Of the window, what lies in the 2 MiB around the page, but nothing behind EOF: a block there would
+ * Of the window, what lies in such a unit around the page, but nothing behind EOF: a block there would
  * only cost space. Without room for all of it: for the page.
  */
 static int fill_window(struct fault *fault)
@@ -185,14 +209,15 @@ static int fill_window(struct fault *fault)
 	struct inode *inode = fault->att->inode;
 	const struct udax_policy *policy = inode->vol->policy;
 	const uint64_t granule = inode->vol->region->granule_bytes;
-	uint64_t page = down(fault->pos, granule), size = inode_size(inode);
-	uint64_t from = max_u64(fault->first, down(fault->pos, FILL_BYTES));
-	uint64_t to = min_u64(min_u64(fault->end, up(size, granule)),
-			      down(fault->pos, FILL_BYTES) + FILL_BYTES);
+	uint64_t page = down(fault->pos, granule), size = inode_size(inode), unit, from, to;
 	struct fill fill;
-	int err =
-		fill_begin(inode, &fill, from, max_u64(to, page + granule), false, fault->may_wait);
+	int err = fill_unit(inode, page, &unit);
 
+	if (err)
+		return err;
+	from = max_u64(fault->first, down(fault->pos, unit));
+	to = min_u64(min_u64(fault->end, up(size, granule)), down(fault->pos, unit) + unit);
+	err = fill_begin(inode, &fill, from, max_u64(to, page + granule), false, fault->may_wait);
 	if (err)
 		return err;
 	policy->fault_enter(inode, from, to - from, true, HERE);

@@ -226,9 +226,34 @@ static void a_write_fault_makes_zeroed_blocks_up_to_eof(void **state)
 	peer_attach(&peer, bed, true);
 	assert_int_equal(touch(&peer, 3 * PAGE, true, 0, 512 * PAGE), 0);
 	assert_int_equal(peer.fault.kind, GRANT_WRITE);
+	assert_int_equal(left - bed_free(bed), 16);
+	/* Behind what is written it goes on with more: to EOF, here. */
+	assert_int_equal(touch(&peer, 16 * PAGE, true, 0, 512 * PAGE), 0);
 	assert_int_equal(left - bed_free(bed), 20);
 	for (uint64_t at = 0; at < peer.fault.grant_len; at++)
 		assert_int_equal(byte_at(bed, peer.fault.region_off + at), 0);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+static void a_touch_in_a_large_hole_costs_little(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+	uint64_t left;
+
+	(void)state;
+	resize(bed, UINT64_C(64) << 30);
+	left = bed_free(bed);
+	peer_attach(&peer, bed, true);
+	for (uint64_t i = 1; i <= 20; i++)
+		assert_int_equal(touch(&peer, i << 31, true, i << 31, (i << 31) + 2 * MIB), 0);
+	assert_in_range(left - bed_free(bed), 20 * 16, 20 * 16 + 4); /* and nodes of the map */
+	/* What is preallocated costs nothing more. */
+	assert_int_equal(layout_fallocate(bed->inode, 0, 4 * MIB, 2 * MIB, &waits), 0);
+	assert_int_equal(touch(&peer, 5 * MIB, true, 4 * MIB, 6 * MIB), 0);
+	assert_int_equal(peer.fault.kind, GRANT_WRITE);
+	assert_in_range(peer.fault.grant_len, MIB, 2 * MIB);
 	peer_detach(&peer);
 	close_bed(bed);
 }
@@ -848,6 +873,7 @@ int main(void)
 		cmocka_unit_test(a_read_fault_maps_what_is_written_and_no_more),
 		cmocka_unit_test(a_read_fault_on_a_hole_allocates_nothing),
 		cmocka_unit_test(a_write_fault_makes_zeroed_blocks_up_to_eof),
+		cmocka_unit_test(a_touch_in_a_large_hole_costs_little),
 		cmocka_unit_test(what_two_write_faults_make_is_zeroed_once),
 		cmocka_unit_test(a_touch_behind_eof_is_told_so),
 		cmocka_unit_test(bytes_behind_eof_in_the_last_page_are_zero),
