@@ -18,8 +18,9 @@
  *		  back is exactly what they wrote: else somebody has stored into a block that was not his
  *		  any more. And who loads a foreign word from torn/N has a mapping of a foreign block.
  *
- * A storer that was stopped for longer than the recall's deadline may have lost stores; it is told by
- * its parent to forget what it remembers.
+ * A storer that was stopped for longer than the recall's deadline loses stores: those from before, and
+ * those that it makes until its library has heard of the recall. So its parent tells it that it was
+ * stopped; it forgets what it remembers, and remembers nothing for a while.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -142,6 +143,7 @@ struct storer {
 	volatile uint64_t *torn[NTORN], *kept;
 	uint64_t remembered[KEPT_PAGES];
 	unsigned stopped; /* shared->stopped when remembered[] was begun */
+	time_t trusts;	  /* what it stores from then on */
 };
 
 static void touch_torn(struct storer *s)
@@ -177,13 +179,15 @@ static void touch_kept(struct storer *s)
 		for (unsigned i = 0; i < KEPT_PAGES; i++)
 			s->remembered[i] = 0;
 		s->stopped = stopped;
+		s->trusts = time(NULL) + 3;
 	}
 	if (s->remembered[page] && is != s->remembered[page])
 		wrong("storer %u: page %u has %llx, stored was %llx", s->number, page,
 		      (unsigned long long)is, (unsigned long long)s->remembered[page]);
 	/* If it is stopped between the two, it is told before it looks again. */
-	s->remembered[page] = next_random() | 1;
-	*word = s->remembered[page];
+	is = next_random() | 1;
+	s->remembered[page] = time(NULL) < s->trusts ? 0 : is;
+	*word = is;
 	atomic_fetch_add(&shared->stores, 1);
 }
 
