@@ -34,7 +34,7 @@ nobody_is_left() {
 storm() { # storm NAME OPTIONS
 	local region
 	region=$(make_region 512M) || exit 1 # a granule of 2M needs whole runs to move to
-	start_mount "$region" "$mnt" "recall_timeout=0.25,$2" || exit 1
+	start_mount "$region" "$mnt" "recall_timeout=0.4,$2" || exit 1
 	_title="$1: no store is lost and no foreign byte is seen" \
 		check no_store_is_lost_and_no_foreign_byte_is_seen
 	_title="$1: nothing stays in quarantine" check nothing_stays_in_quarantine
