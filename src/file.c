@@ -500,7 +500,7 @@ int file_sync(struct inode *inode)
 	if (!S_ISREG(inode->type) || !grant_take_stored(inode))
 		return 0;
 	while (!err) {
-		struct extent ext;
+		struct extent ext = { 0 };
 		uint64_t off, bytes;
 
 		/* While the extent is flushed it is the file's. */

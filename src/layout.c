@@ -25,6 +25,7 @@
 
 #include "alloc.h"
 #include "extent.h"
+#include "file.h"
 #include "get_blocks.h"
 #include "grant.h"
 #include "inode.h"
@@ -530,6 +531,11 @@ static int exchange_locked(struct inode *a, uint64_t a_pos, struct inode *b, uin
 	err = layout_copy_out(a, a_pos, len);
 	if (!err)
 		err = layout_copy_out(b, b_pos, len);
+	/* What clients stored here goes to a file whose fsync(2) would not know of it. */
+	if (!err)
+		err = file_sync(a);
+	if (!err)
+		err = file_sync(b);
 	if (err)
 		return err;
 	return pending_run(a, b, &op, begin_exchange, b);

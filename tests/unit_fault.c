@@ -9,6 +9,7 @@
 #include <linux/falloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "alloc.h"
@@ -18,6 +19,7 @@
 #include "inode.h"
 #include "layout.h"
 #include "mode.h"
+#include "namespace.h"
 #include "region.h"
 #include "volume.h"
 
@@ -521,6 +523,33 @@ static void what_a_client_stores_is_durable_after_fsync(void **state)
 	close_bed(bed);
 }
 
+static void what_a_client_stored_is_durable_when_it_goes_to_another_file(void **state)
+{
+	struct bed *bed = open_bed();
+	struct cred cred = { 0 };
+	struct inode *root, *other;
+	struct peer peer;
+	char page[PAGE];
+	uint64_t off;
+
+	(void)state;
+	memset(page, 'b', sizeof(page));
+	assert_int_equal(inode_get(bed->vol, ROOT_INO, &root), 0);
+	assert_int_equal(ns_create(root, "other", 5, S_IFREG | 0600, &cred, 0, 0, &other), 0);
+	assert_int_equal(file_write(other, 0, page, PAGE, IO_MAY_WAIT), PAGE);
+	put(bed, 0, 'a', PAGE);
+	peer_attach(&peer, bed, true);
+	assert_int_equal(touch(&peer, 0, true, 0, PAGE), 0);
+	off = peer.fault.region_off;
+	*(char *)(uintptr_t)region_ptr(bed->region, off, 1) = 'x';
+	assert_int_equal(layout_exchange(bed->inode, 0, other, 0, PAGE, &waits), 0);
+	assert_int_equal(((const char *)region_record_durable(bed->region))[off], 'x');
+	peer_detach(&peer);
+	inode_put(other);
+	inode_put(root);
+	close_bed(bed);
+}
+
 /* ---- who does not answer ------------------------------------------------------------------------ */
 
 static void what_a_late_client_maps_is_not_used_again(void **state)
@@ -888,6 +917,7 @@ int main(void)
 		cmocka_unit_test(what_was_behind_eof_is_taken_back_when_the_file_grows),
 		cmocka_unit_test(an_acknowledgement_of_nothing_is_a_lie),
 		cmocka_unit_test(what_a_client_stores_is_durable_after_fsync),
+		cmocka_unit_test(what_a_client_stored_is_durable_when_it_goes_to_another_file),
 		cmocka_unit_test(what_a_late_client_maps_is_not_used_again),
 		cmocka_unit_test(blocks_that_a_late_client_maps_do_not_move),
 		cmocka_unit_test(nobody_waits_longer_than_the_deadline),
