@@ -25,6 +25,11 @@
  * A writer that is under way while a page is cleared may write after that, so the floor is not above
  * the generation of any writer under way when the clearing began.
  *
+ * The kernel copies bytes, not words: who reads while another writes or clears can find a word *torn*,
+ * its first bytes of one value and the rest of another (seen on tmpfs and ext4 as well, about once
+ * in a million reads). So each word carries a check sum. One that is torn says nothing, and is looked
+ * at again; one that stays torn is a failure.
+ *
  * In cached mode a register is not written with O_DIRECT. The kernel drops its copy before and after
  * such a write, but if somebody stores to the page in between, that old copy is written back over
  * it. That is so on every filesystem (open(2), NOTES: O_DIRECT is not to be mixed with mappings).
@@ -58,6 +63,7 @@
 #define CHAOS_PAGES 256u
 #define FILE_PAGES (MAX_WORKERS + CHAOS_PAGES)
 #define MAX_IO (32u * PAGE)
+#define MAX_LOOKS 100u
 
 enum { CACHED, UNCACHED, MIXED };
 
@@ -75,7 +81,7 @@ static struct shared {
 		atomic_ullong floor[FILE_PAGES];
 		atomic_ullong published[MAX_WORKERS]; /* of the registers */
 	} files[MAX_FILES];
-	atomic_ullong nsigbus, nbusy, nchecked;
+	atomic_ullong nsigbus, nbusy, nchecked, ntorn;
 	atomic_ullong ncached, nuncached; /* opens, in mixed mode */
 } * shared;
 
@@ -95,42 +101,74 @@ struct ctx {
 	struct handles *h; /* of that file */
 	struct shared_file *sh;
 	bool shifty;
+	unsigned nlooks; /* in a row, that found a torn word */
 	unsigned char *buf;
 };
 
 /* ---- words -------------------------------------------------------------------------------------- */
 
-enum { KIND_REGISTER = 0x5a, KIND_CHAOS = 0xa5, KIND_APPENDED = 0xa6 };
+enum { KIND_REGISTER = 1, KIND_CHAOS = 2, KIND_APPENDED = 3 };
+
+/* From the lowest bit: generation, index in the page, owner, file, kind, check sum. */
+enum { GEN_BITS = 28, INDEX_BITS = 9, OWNER_BITS = 6, FILE_BITS = 4, KIND_BITS = 2 };
+enum {
+	INDEX_SHIFT = GEN_BITS,
+	OWNER_SHIFT = INDEX_SHIFT + INDEX_BITS,
+	FILE_SHIFT = OWNER_SHIFT + OWNER_BITS,
+	KIND_SHIFT = FILE_SHIFT + FILE_BITS,
+	SUM_SHIFT = KIND_SHIFT + KIND_BITS,
+};
+
+static uint64_t word_field(uint64_t word, unsigned shift, unsigned bits)
+{
+	return word >> shift & ((UINT64_C(1) << bits) - 1);
+}
+
+/* Never that of zero, so a word of which the first or last bytes are cleared is told from both. */
+static uint64_t word_sum(uint64_t word)
+{
+	uint64_t content = word_field(word, 0, SUM_SHIFT);
+
+	return (content + 1) * UINT64_C(0x9e3779b97f4a7c15) >> SUM_SHIFT;
+}
 
 static uint64_t word_make(unsigned kind, unsigned file, unsigned owner, uint64_t pos, uint64_t gen)
 {
-	return (uint64_t)kind << 56 | (uint64_t)file << 48 | (uint64_t)owner << 40 |
-	       (pos / 8 % WORDS) << 31 | gen;
+	uint64_t word = (uint64_t)kind << KIND_SHIFT | (uint64_t)file << FILE_SHIFT |
+			(uint64_t)owner << OWNER_SHIFT | pos / 8 % WORDS << INDEX_SHIFT |
+			word_field(gen, 0, GEN_BITS);
+
+	return word | word_sum(word) << SUM_SHIFT;
+}
+
+static bool word_is_torn(uint64_t word)
+{
+	return word && word >> SUM_SHIFT != word_sum(word);
 }
 
 static unsigned word_kind(uint64_t word)
 {
-	return word >> 56;
+	return (unsigned)word_field(word, KIND_SHIFT, KIND_BITS);
 }
 
 static unsigned word_file(uint64_t word)
 {
-	return word >> 48 & 0xff;
+	return (unsigned)word_field(word, FILE_SHIFT, FILE_BITS);
 }
 
 static unsigned word_owner(uint64_t word)
 {
-	return word >> 40 & 0xff;
+	return (unsigned)word_field(word, OWNER_SHIFT, OWNER_BITS);
 }
 
 static uint64_t word_index(uint64_t word)
 {
-	return word >> 31 & 0x1ff;
+	return word_field(word, INDEX_SHIFT, INDEX_BITS);
 }
 
 static uint64_t word_gen(uint64_t word)
 {
-	return word & 0x7fffffff;
+	return word_field(word, 0, GEN_BITS);
 }
 
 static void fill(uint64_t *words, uint64_t len, unsigned kind, const struct ctx *c, uint64_t pos,
@@ -190,6 +228,29 @@ static void floors_before(const struct ctx *c, uint64_t pos, uint64_t len, struc
 	for (uint64_t page = pos / PAGE; page <= (pos + len) / PAGE; page++)
 		ret->of[page - pos / PAGE] = page < FILE_PAGES ? atomic_load(&c->sh->floor[page])
 							       : 0;
+}
+
+/*
+ * Returns whether all words of @data were whole when they were looked at; else look again. One who
+ * writes tears one word of a look: more are something else, which is no word of ours at all.
+ */
+static bool looked(struct ctx *c, const char *how, uint64_t pos, const void *data, uint64_t len)
+{
+	const uint64_t *words = data;
+	unsigned ntorn = 0;
+
+	for (uint64_t i = 0; i < len / 8; i++) {
+		if (!word_is_torn(words[i]))
+			continue;
+		if (++ntorn > nworkers)
+			bad_word(c, how, pos + i * 8, words[i], "nobody could tear that many",
+				 ntorn);
+		if (c->nlooks == MAX_LOOKS)
+			bad_word(c, how, pos + i * 8, words[i], "a word stays torn", MAX_LOOKS);
+	}
+	atomic_fetch_add(&shared->ntorn, ntorn);
+	c->nlooks = ntorn ? c->nlooks + 1 : 0;
+	return !ntorn;
 }
 
 static void check_chaos(struct ctx *c, const char *how, uint64_t pos, const void *data,
@@ -371,9 +432,11 @@ static void op_read(struct ctx *c)
 	ssize_t n;
 
 	log_range(c, fd == c->h->direct ? "O_DIRECT read" : "read", r);
-	floors_before(c, r.pos, r.len, &floors);
-	n = pread(fd, c->buf, r.len, (off_t)r.pos);
-	MUST(c, n >= 0);
+	do {
+		floors_before(c, r.pos, r.len, &floors);
+		n = pread(fd, c->buf, r.len, (off_t)r.pos);
+		MUST(c, n >= 0);
+	} while (!looked(c, "read", r.pos, c->buf, n < 0 ? 0 : (uint64_t)n));
 	check_chaos(c, "read", r.pos, c->buf, n < 0 ? 0 : (uint64_t)n, &floors);
 }
 
@@ -383,9 +446,12 @@ static void op_load(struct ctx *c)
 	struct floors floors;
 
 	log_range(c, "load", r);
-	floors_before(c, r.pos, r.len, &floors);
-	if (copy_words((uint64_t *)c->buf, (uint64_t *)(c->h->map + r.pos), r.len))
-		check_chaos(c, "load", r.pos, c->buf, r.len, &floors);
+	do {
+		floors_before(c, r.pos, r.len, &floors);
+		if (!copy_words((uint64_t *)c->buf, (uint64_t *)(c->h->map + r.pos), r.len))
+			return;
+	} while (!looked(c, "load", r.pos, c->buf, r.len));
+	check_chaos(c, "load", r.pos, c->buf, r.len, &floors);
 }
 
 static void op_private_load(struct ctx *c)
@@ -395,13 +461,18 @@ static void op_private_load(struct ctx *c)
 	struct floors floors;
 	unsigned char *map;
 
+	bool there;
+
 	log_range(c, "private load", r);
-	floors_before(c, r.pos, r.len, &floors);
-	map = mmap(NULL, len, PROT_READ, MAP_PRIVATE, c->h->fd, (off_t)first);
-	MUST(c, map != MAP_FAILED);
-	if (copy_words((uint64_t *)c->buf, (uint64_t *)(map + (r.pos - first)), r.len))
+	do {
+		floors_before(c, r.pos, r.len, &floors);
+		map = mmap(NULL, len, PROT_READ, MAP_PRIVATE, c->h->fd, (off_t)first);
+		MUST(c, map != MAP_FAILED);
+		there = copy_words((uint64_t *)c->buf, (uint64_t *)(map + (r.pos - first)), r.len);
+		munmap(map, len);
+	} while (there && !looked(c, "private load", r.pos, c->buf, r.len));
+	if (there)
 		check_chaos(c, "private load", r.pos, c->buf, r.len, &floors);
-	munmap(map, len);
 }
 
 static void op_store(struct ctx *c)
@@ -603,17 +674,23 @@ static void op_exchange(struct ctx *c)
 
 static void read_register(struct ctx *c, unsigned owner, int fd, const char *how)
 {
-	uint64_t before = atomic_load(&c->sh->published[owner]);
+	uint64_t before;
 
-	MUST(c, pread(fd, c->buf, HALF, (off_t)owner * PAGE) == (ssize_t)HALF);
+	do {
+		before = atomic_load(&c->sh->published[owner]);
+		MUST(c, pread(fd, c->buf, HALF, (off_t)owner * PAGE) == (ssize_t)HALF);
+	} while (!looked(c, how, (uint64_t)owner * PAGE, c->buf, HALF));
 	check_register(c, how, owner, c->buf, before);
 }
 
 static void load_register(struct ctx *c, unsigned owner)
 {
-	uint64_t before = atomic_load(&c->sh->published[owner]);
+	uint64_t pos = (uint64_t)owner * PAGE, before;
 
-	copy_words((uint64_t *)c->buf, (uint64_t *)(c->h->map + (size_t)owner * PAGE), HALF);
+	do {
+		before = atomic_load(&c->sh->published[owner]);
+		copy_words((uint64_t *)c->buf, (uint64_t *)(c->h->map + pos), HALF);
+	} while (!looked(c, "load", pos, c->buf, HALF));
 	check_register(c, "load", owner, c->buf, before);
 }
 
@@ -868,6 +945,8 @@ static void examine(struct worker *w, void *arg)
 			floors_before(&c, pos, MAX_IO, &floors);
 			MUST(&c, n >= 0 && pread(c.h->direct, again, MAX_IO, (off_t)pos) == n);
 			check_chaos(&c, "read at the end", pos, c.buf, (uint64_t)n, &floors);
+			if (!looked(&c, "read at the end", pos, c.buf, (uint64_t)n))
+				worker_fail(w, "file %u: a torn word at the end", i);
 			if (memcmp(c.buf, again, (size_t)n) != 0)
 				worker_fail(w, "file %u: read and O_DIRECT read differ", i);
 		}
@@ -943,9 +1022,10 @@ int main(int argc, char **argv)
 		return 1;
 	for (unsigned i = 0; i < watch->nworkers; i++)
 		n += atomic_load(&watch->workers[i].nops);
-	printf("%llu operations, %llu bytes looked at, %llu SIGBUS, %llu EBUSY, "
+	printf("%llu operations, %llu bytes looked at, %llu torn words, %llu SIGBUS, %llu EBUSY, "
 	       "opens: %llu cached, %llu uncached\n",
 	       n, (unsigned long long)atomic_load(&shared->nchecked),
+	       (unsigned long long)atomic_load(&shared->ntorn),
 	       (unsigned long long)atomic_load(&shared->nsigbus),
 	       (unsigned long long)atomic_load(&shared->nbusy),
 	       (unsigned long long)atomic_load(&shared->ncached),
