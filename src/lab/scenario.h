@@ -37,6 +37,7 @@ struct scenario_file {
 /** A process: one address space, one client. */
 struct scenario_process {
 	char name[SCENARIO_NAME];
+	bool forked; /* not there, and its threads wait, until an operation FORK makes it */
 	/* Opened before anything happens, and never closed unless an operation says so. */
 	struct scenario_open {
 		bool open, direct; /* direct: with O_DIRECT, so uncached if it is the first */
@@ -54,18 +55,19 @@ enum op_kind {
 	OP_STORE,    /* likewise; each operation stores a value of its own */
 	OP_READ,     /* read(2); OPF_DIRECT: past the page cache */
 	OP_WRITE,    /* write(2); OPF_DIRECT */
-	OP_APPEND,   /* write(2) of one page with O_APPEND */
+	OP_APPEND,   /* write(2) of one page with O_APPEND; OPF_DIRECT */
 	OP_TRUNCATE, /* to `first` cells */
 	OP_PUNCH,    /* cells [first, end) */
-	OP_ZERO,     /* fallocate ZERO_RANGE | KEEP_SIZE */
-	OP_ALLOCATE, /* fallocate KEEP_SIZE */
+	OP_ZERO,     /* fallocate ZERO_RANGE | KEEP_SIZE; OPF_GROW: without KEEP_SIZE */
+	OP_ALLOCATE, /* fallocate KEEP_SIZE; OPF_GROW */
 	OP_COLLAPSE, /* whole pages */
 	OP_INSERT,   /* whole pages */
 	OP_EXCHANGE, /* whole pages with those of other_file from other_first */
 	OP_COPY,     /* copy_file_range to other_file at other_first */
 	OP_FSYNC,
 	OP_SEEK_DATA, /* from cell first */
-	OP_READAHEAD, /* the kernel fills its cache, if it has no copy */
+	OP_READAHEAD, /* the kernel fills its cache, if it has no copy; of a file in uncached mode
+		       * that is the fault of a private view (MAP_PRIVATE) of the process */
 	OP_WRITEBACK, /* the kernel writes its dirty copies of the range back */
 	OP_DROP,      /* the kernel drops its clean copies (memory pressure) */
 	OP_PIN,	      /* I/O takes hold of the page that is mapped, and keeps it */
@@ -77,11 +79,11 @@ enum op_kind {
 	OP_KILL,      /* SIGKILL */
 	OP_RESTART,   /* the daemon dies and another one starts */
 	OP_CRASH,     /* power fails here: recover, look at what is left, the end */
-	OP_SYNC,      /* wait until every thread that has this operation has come here */
+	OP_SYNC,      /* a thread's Nth: wait until each thread that has an Nth has come to it */
 	OP_NR_KINDS
 };
 
-enum op_flags { OPF_DIRECT = 1, OPF_READ_ONLY = 2 };
+enum op_flags { OPF_DIRECT = 1, OPF_READ_ONLY = 2, OPF_GROW = 4 };
 
 struct scenario_op {
 	enum op_kind kind;
@@ -91,7 +93,7 @@ struct scenario_op {
 	unsigned other_first;
 	unsigned process; /* of FORK, STOP, CONTINUE, HANG_UP, KILL */
 	int line;	  /* of the text */
-	char text[64];	  /* the operation as written, blanks squeezed: "punch a 0..1" */
+	char text[80];	  /* the operation as written, blanks squeezed: "punch a 0..1" */
 };
 
 struct scenario_thread {
@@ -135,13 +137,15 @@ struct scenario {
 	struct scenario_expect expects[SCENARIO_MAX_EXPECTS];
 };
 
+#define SCENARIO_MAX_BYTES 65536u /* of a text */
+
 /**
  * scenario_parse - read @text, which @path is said to hold. Returns a scenario that free() frees, or
  * NULL with one sentence in @err: "PATH:LINE:COLUMN: what is wrong, and what would be right".
  */
 struct scenario *scenario_parse(const char *path, const char *text, char *err, size_t err_len);
 
-/** scenario_load - the same of the file @path. */
+/** scenario_load - the same of the file @path; "PATH: what is wrong" if it cannot be read. */
 struct scenario *scenario_load(const char *path, char *err, size_t err_len);
 
 /** scenario_op_name - the word for an operation in the text: "punch". */
