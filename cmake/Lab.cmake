@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause
+#
+# The lab. Two libraries, so that tests of texts and reports need not run under its scheduler:
+#   udaxlab_core    scenarios as texts, reports            src/lab/scenario*.c report*.c ...
+#   udaxlab_engine  scheduler, simulated world, explorer   everything else in src/lab/
+# What links udaxlab_engine gets sync.h from it: the engine comes before the core on the command line,
+# and the core's sync_pthread.c stays in its archive.
+file(GLOB lab_engine CONFIGURE_DEPENDS src/lab/*.c)
+file(GLOB lab_core CONFIGURE_DEPENDS src/lab/scenario*.c src/lab/report*.c src/lab/lanes.c
+	src/lab/sheet.c)
+if(lab_core)
+	list(REMOVE_ITEM lab_engine ${lab_core})
+	add_library(udaxlab_core STATIC ${lab_core})
+	target_include_directories(udaxlab_core PUBLIC src/lab)
+	target_link_libraries(udaxlab_core PUBLIC udaxcore PkgConfig::JANSSON)
+endif()
+
+# Stacks are switched by hand (src/lab/coroutine.c).
+if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
+	add_library(udaxlab_engine STATIC ${lab_engine})
+	target_include_directories(udaxlab_engine PUBLIC src/lab)
+	target_link_libraries(udaxlab_engine PUBLIC udaxcore)
+endif()

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
+/*
+ * client.c - see client.h.
+ *
+ * A touch looks at the page table entry and goes to memory in one step, as the processor does. What is
+ * missing is asked of the daemon; its answer comes as a message, so that it cannot be overtaken by the
+ * recall that takes it back.
+ */
+#include "client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "frontend.h"
+#include "region.h"
+#include "rules.h"
+
+static struct pte *pte_of(struct process *p, unsigned file, unsigned cell)
+{
+	return &p->ptes[file][cell / PAGE_CELLS];
+}
+
+static unsigned char *memory_of(struct world *w, const struct pte *pte, unsigned cell)
+{
+	return medium_base(w->medium) + (pte->pblk << BLOCK_SHIFT) +
+	       (uint64_t)(cell % PAGE_CELLS) * CELL_BYTES;
+}
+
+/* ---- the service task ------------------------------------------------------------------------------- */
+
+/* Pages [*first, *end) of the range, as far as there can be any. */
+static void pages_of(const struct message *m, unsigned *first, unsigned *end)
+{
+	uint64_t stop = m->len > UINT64_MAX - m->pos ? UINT64_MAX : m->pos + m->len;
+
+	*first = m->pos >> BLOCK_SHIFT < SCENARIO_MAX_PAGES ? (unsigned)(m->pos >> BLOCK_SHIFT)
+							    : SCENARIO_MAX_PAGES;
+	stop = stop >> BLOCK_SHIFT;
+	*end = stop < SCENARIO_MAX_PAGES ? (unsigned)stop : SCENARIO_MAX_PAGES;
+}
+
+static enum pte_kind kind_of(enum grant_kind grant)
+{
+	switch (grant) {
+	case GRANT_READ:
+		return PTE_READ;
+	case GRANT_WRITE:
+		return PTE_WRITE;
+	case GRANT_ZERO:
+		return PTE_ZERO;
+	default:
+		return PTE_SIGBUS;
+	}
+}
+
+static void map_granted(struct process *p, const struct message *m)
+{
+	unsigned first, end;
+
+	pages_of(m, &first, &end);
+	for (unsigned page = first; page < end; page++) {
+		struct pte *pte = &p->ptes[m->file][page];
+
+		pte->kind = kind_of(m->grant);
+		pte->pblk = (m->region_off >> BLOCK_SHIFT) + (page - (m->pos >> BLOCK_SHIFT));
+		sched_touch(p->w->sched, &pte->object, ACCESS_WRITE);
+	}
+	sched_log(p->w->sched, TRACE_CLIENT, NULL, "maps %s[%u..%u)", file_name(p->w, m->file),
+		  first, end);
+}
+
+static void take_back(struct process *p, const struct message *m)
+{
+	unsigned first, end;
+
+	pages_of(m, &first, &end);
+	if (m->pos + m->len < m->pos || (m->pos + m->len) % BLOCK_BYTES)
+		end += end < SCENARIO_MAX_PAGES; /* rounded up */
+	for (unsigned page = first; page < end; page++) {
+		struct pte *pte = &p->ptes[m->file][page];
+
+		pte->kind = PTE_NONE;
+		sched_touch(p->w->sched, &pte->object, ACCESS_WRITE);
+	}
+	sched_log(p->w->sched, TRACE_CLIENT, NULL, "takes back %s[%u..%u)",
+		  file_name(p->w, m->file), first, end);
+}
+
+static bool has_message(void *arg)
+{
+	const struct process *p = arg;
+
+	return (p->nmessages != p->first_message && p->alive && !p->stopped) || !p->alive ||
+	       p->hung_up;
+}
+
+static void serve(struct process *p, const struct message *m)
+{
+	struct sched *s = p->w->sched;
+	char what[48];
+
+	snprintf(what, sizeof(what), "mmap_lock of %s", p->name);
+	klock_excl(s, &p->mmap_lock, what);
+	if (!p->alive) {
+		klock_unexcl(s, &p->mmap_lock);
+		return;
+	}
+	if (m->kind == MESSAGE_GRANT)
+		map_granted(p, m);
+	else
+		take_back(p, m);
+	if (m->kind == MESSAGE_LATE)
+		p->late[m->file] = false;
+	klock_unexcl(s, &p->mmap_lock);
+	if (m->kind == MESSAGE_RECALL) {
+		sched_log(s, TRACE_CLIENT, NULL, "acknowledges");
+		front_acknowledge(p, m->file, m->seq);
+	}
+}
+
+static void service(void *arg)
+{
+	struct process *p = arg;
+
+	for (;;) {
+		struct message m;
+
+		sched_wait(p->w->sched, has_message, p, &p->object, ACCESS_WRITE, UINT64_MAX,
+			   "a message", NULL);
+		if (!p->alive || p->hung_up)
+			return;
+		m = p->messages[p->first_message % MAX_MESSAGES];
+		serve(p, &m);
+		p->first_message++;
+		sched_touch(p->w->sched, &p->object, ACCESS_WRITE);
+	}
+}
+
+void client_start(struct process *p)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "service of %.19s", p->name);
+	sched_spawn(p->w->sched, name, p->name, true, service, p);
+}
+
+/* ---- touching --------------------------------------------------------------------------------------- */
+
+struct answer {
+	struct process *p;
+	unsigned until;
+};
+
+static bool is_answered(void *arg)
+{
+	const struct answer *answer = arg;
+
+	return answer->p->first_message >= answer->until || !answer->p->alive || answer->p->hung_up;
+}
+
+/* Returns false when there will never be a mapping. */
+static bool fault(struct process *p, unsigned file, unsigned page, bool write)
+{
+	struct answer answer = { .p = p };
+	int err;
+
+	sched_point(p->w->sched, &p->object, ACCESS_READ);
+	if (p->hung_up || !p->alive)
+		return false;
+	err = front_fault(p, file, page, write);
+	if (err)
+		return false;
+	answer.until = p->nmessages;
+	sched_wait(p->w->sched, is_answered, &answer, &p->object, ACCESS_READ, UINT64_MAX,
+		   "its mapping", NULL);
+	return true;
+}
+
+bool client_load(struct process *p, unsigned file, unsigned cell, uint64_t *ret_value)
+{
+	struct world *w = p->w;
+	struct pte *pte = pte_of(p, file, cell);
+
+	for (;;) {
+		sched_point(w->sched, &pte->object, ACCESS_READ);
+		switch (pte->kind) {
+		case PTE_READ:
+		case PTE_WRITE:
+			sched_touch(w->sched, world_block(w, pte->pblk), ACCESS_READ);
+			memcpy(ret_value, memory_of(w, pte, cell), sizeof(*ret_value));
+			return true;
+		case PTE_ZERO:
+			*ret_value = 0;
+			return true;
+		case PTE_SIGBUS:
+			return false;
+		case PTE_NONE:
+			if (!fault(p, file, cell / PAGE_CELLS, false))
+				return false;
+		}
+	}
+}
+
+bool client_store(struct process *p, unsigned file, unsigned cell, uint64_t value)
+{
+	struct world *w = p->w;
+	struct pte *pte = pte_of(p, file, cell);
+
+	for (;;) {
+		sched_point(w->sched, &pte->object, ACCESS_READ);
+		if (pte->kind == PTE_SIGBUS)
+			return false;
+		if (pte->kind == PTE_WRITE) {
+			unsigned char *memory = memory_of(w, pte, cell);
+
+			sched_touch(w->sched, world_block(w, pte->pblk), ACCESS_WRITE);
+			memcpy(memory, &value, sizeof(value));
+			medium_dirty(w->medium, (uint64_t)(memory - w->medium->base));
+			return true;
+		}
+		if (!fault(p, file, cell / PAGE_CELLS, true))
+			return false;
+	}
+}
+
+/* ---- attaching -------------------------------------------------------------------------------------- */
+
+int client_attach(struct process *p, unsigned file, bool writable)
+{
+	if (p->attachments[file])
+		return -EEXIST;
+	return front_attach(p, file, writable);
+}
+
+void client_detach(struct process *p, unsigned file)
+{
+	char what[48];
+
+	if (!p->attachments[file])
+		return;
+	snprintf(what, sizeof(what), "mmap_lock of %s", p->name);
+	klock_excl(p->w->sched, &p->mmap_lock, what);
+	for (unsigned page = 0; page < SCENARIO_MAX_PAGES; page++) {
+		p->ptes[file][page].kind = PTE_NONE;
+		sched_touch(p->w->sched, &p->ptes[file][page].object, ACCESS_WRITE);
+	}
+	klock_unexcl(p->w->sched, &p->mmap_lock);
+	klock_excl(p->w->sched, &p->faulter, "the daemon's thread for its faults");
+	front_detach(p, file);
+	klock_unexcl(p->w->sched, &p->faulter);
+}

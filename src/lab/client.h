@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
+/*
+ * client.h - a process that maps files directly: what libudax does for it (src/client/), as far as others
+ * can notice. Its service task reads the daemon's messages in order: a grant is mapped, a recalled
+ * range is taken back in one step and acknowledged.
+ */
+#ifndef UDAX_LAB_CLIENT_H
+#define UDAX_LAB_CLIENT_H
+
+#include "world.h"
+
+/** client_start - make its service task, if it ever attaches a file. */
+void client_start(struct process *p);
+
+int client_attach(struct process *p, unsigned file, bool writable);
+void client_detach(struct process *p, unsigned file);
+
+/** client_load, client_store - through a direct mapping; false: SIGBUS. */
+bool client_load(struct process *p, unsigned file, unsigned cell, uint64_t *ret_value);
+bool client_store(struct process *p, unsigned file, unsigned cell, uint64_t value);
+
+#endif

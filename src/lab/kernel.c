@@ -1,0 +1,663 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
+/*
+ * kernel.c - see kernel.h.
+ *
+ * A folio's object stands for the folio, the page table entries that lead to it, and its place in the
+ * cache; a step that looks at any of these or changes it has come to a point for it.
+ */
+#include "kernel.h"
+
+#include <errno.h>
+#include <linux/falloc.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "frontend.h"
+
+#define NAME 48
+
+static struct folio *folio_of(struct world *w, unsigned file, unsigned page)
+{
+	return &w->files[file].folios[page];
+}
+
+static void lock_folio(struct world *w, unsigned file, unsigned page)
+{
+	char what[NAME];
+
+	snprintf(what, sizeof(what), "folio %s[%u]", file_name(w, file), page);
+	klock_excl(w->sched, &folio_of(w, file, page)->lock, what);
+}
+
+static void unlock_folio(struct world *w, unsigned file, unsigned page)
+{
+	klock_unexcl(w->sched, &folio_of(w, file, page)->lock);
+}
+
+static void lock_rwsem(struct world *w, unsigned file)
+{
+	char what[NAME];
+
+	snprintf(what, sizeof(what), "i_rwsem %s", file_name(w, file));
+	klock_excl(w->sched, &w->files[file].i_rwsem, what);
+}
+
+static void unlock_rwsem(struct world *w, unsigned file)
+{
+	klock_unexcl(w->sched, &w->files[file].i_rwsem);
+}
+
+static unsigned page_of(unsigned cell)
+{
+	return cell / PAGE_CELLS;
+}
+
+static unsigned pages_of(unsigned cells)
+{
+	return (cells + PAGE_CELLS - 1) / PAGE_CELLS;
+}
+
+/* Requests of the page cache, if the file is in cached mode; else they go past it. */
+static bool is_cached(const struct process *p, unsigned file)
+{
+	return p->handles[file].mode == MODE_CACHED;
+}
+
+/* ---- page tables ----------------------------------------------------------------------------------- */
+
+static void unmap(struct world *w, unsigned file, unsigned page)
+{
+	for (unsigned i = 0; i < w->scenario->nprocesses; i++)
+		w->processes[i].kernel_ptes[file][page].kind = PTE_NONE;
+}
+
+static void write_protect(struct world *w, unsigned file, unsigned page)
+{
+	for (unsigned i = 0; i < w->scenario->nprocesses; i++) {
+		struct pte *pte = &w->processes[i].kernel_ptes[file][page];
+
+		if (pte->kind == PTE_WRITE)
+			pte->kind = PTE_READ;
+	}
+}
+
+/* ---- folios ---------------------------------------------------------------------------------------- */
+
+static bool is_written_back(void *arg)
+{
+	return !((struct folio *)arg)->writeback;
+}
+
+static void wait_writeback(struct world *w, struct folio *folio)
+{
+	sched_wait(w->sched, is_written_back, folio, &folio->object, ACCESS_WRITE, UINT64_MAX,
+		   "the end of writeback", NULL);
+}
+
+/* The folio is locked. Returns 0, or why it cannot be read. */
+static int fill_folio(struct world *w, unsigned file, unsigned page)
+{
+	struct folio *folio = folio_of(w, file, page);
+	unsigned first = page * PAGE_CELLS;
+	uint64_t cells[PAGE_CELLS];
+	int n;
+
+	folio->present = true;
+	if (folio->uptodate)
+		return 0;
+	sched_log(w->sched, TRACE_KERNEL, NULL, "FUSE_READ %s[%u]", file_name(w, file), page);
+	n = front_read(w, file, first, first + PAGE_CELLS, ADMIT_FILL, cells);
+	sched_point(w->sched, &folio->object, ACCESS_WRITE);
+	if (n < 0) {
+		folio->present = false;
+		return n;
+	}
+	memcpy(folio->cells, cells, sizeof(cells));
+	folio->uptodate = true;
+	return 0;
+}
+
+static void remove_folio(struct world *w, unsigned file, unsigned page)
+{
+	struct folio *folio = folio_of(w, file, page);
+
+	unmap(w, file, page);
+	folio->present = folio->uptodate = folio->dirty = false;
+	memset(folio->cells, 0, sizeof(folio->cells));
+}
+
+/* Send a dirty folio's content. It is not locked, or it is and nobody needs it (a notify). */
+static int send_folio(struct world *w, unsigned file, unsigned page, const uint64_t *cells)
+{
+	struct kfile *kf = &w->files[file];
+	unsigned first = page * PAGE_CELLS, end = first + PAGE_CELLS;
+	int n;
+
+	if (end > kf->size_cells)
+		end = kf->size_cells;
+	if (first >= end)
+		return 0;
+	sched_log(w->sched, TRACE_KERNEL, NULL, "FUSE_WRITE of %s[%u], written back",
+		  file_name(w, file), page);
+	n = front_write(w, file, first, end, ADMIT_WRITEBACK, false, cells);
+	return n < 0 ? n : 0;
+}
+
+static bool may_write_back(void *arg)
+{
+	return !((struct kfile *)arg)->nowrite;
+}
+
+static int write_back(struct world *w, unsigned file, unsigned page)
+{
+	struct kfile *kf = &w->files[file];
+	struct folio *folio = folio_of(w, file, page);
+	uint64_t cells[PAGE_CELLS];
+	int err = 0;
+
+	lock_folio(w, file, page);
+	wait_writeback(w, folio);
+	if (!folio->present || !folio->dirty) {
+		unlock_folio(w, file, page);
+		return 0;
+	}
+	folio->dirty = false;
+	write_protect(w, file, page);
+	folio->writeback = true;
+	memcpy(cells, folio->cells, sizeof(cells));
+	unlock_folio(w, file, page);
+	sched_wait(w->sched, may_write_back, kf, &kf->object, ACCESS_WRITE, UINT64_MAX,
+		   "the end of a SETATTR, which has stopped writeback", NULL);
+	kf->nwriteback++;
+	err = send_folio(w, file, page, cells);
+	sched_point(w->sched, &kf->object, ACCESS_WRITE);
+	kf->nwriteback--;
+	sched_touch(w->sched, &folio->object, ACCESS_WRITE);
+	folio->writeback = false;
+	return err;
+}
+
+/* filemap_write_and_wait_range() */
+static int flush(struct world *w, unsigned file, unsigned first, unsigned end)
+{
+	int err = 0;
+
+	for (unsigned page = page_of(first); page < pages_of(end); page++) {
+		int result = write_back(w, file, page);
+
+		wait_writeback(w, folio_of(w, file, page));
+		err = err ? err : result;
+	}
+	return err;
+}
+
+/* truncate_pagecache_range(): whole folios go, of those at the edges the range is cleared. */
+static void truncate_cache(struct world *w, unsigned file, unsigned first, unsigned end)
+{
+	for (unsigned page = page_of(first); page < pages_of(end) && page < SCENARIO_MAX_PAGES;
+	     page++) {
+		struct folio *folio = folio_of(w, file, page);
+		unsigned begin = page * PAGE_CELLS;
+
+		lock_folio(w, file, page);
+		wait_writeback(w, folio);
+		if (first <= begin && begin + PAGE_CELLS <= end) {
+			remove_folio(w, file, page);
+		} else {
+			for (unsigned i = 0; i < PAGE_CELLS; i++)
+				if (begin + i >= first && begin + i < end)
+					folio->cells[i] = 0;
+			/* It is unmapped as well, so that the next store makes it dirty again. */
+			unmap(w, file, page);
+		}
+		sched_log(w->sched, TRACE_KERNEL, NULL, "truncates its cache of %s[%u]",
+			  file_name(w, file), page);
+		unlock_folio(w, file, page);
+	}
+}
+
+/* invalidate_inode_pages2_range(): launders what is dirty. */
+static void invalidate_cache(struct world *w, unsigned file, unsigned page, unsigned end)
+{
+	for (; page < end && page < SCENARIO_MAX_PAGES; page++) {
+		struct folio *folio = folio_of(w, file, page);
+
+		sched_point(w->sched, &folio->object, ACCESS_READ);
+		if (!folio->present)
+			continue;
+		lock_folio(w, file, page);
+		wait_writeback(w, folio);
+		unmap(w, file, page);
+		if (folio->present && folio->dirty) {
+			uint64_t cells[PAGE_CELLS];
+
+			memcpy(cells, folio->cells, sizeof(cells));
+			folio->dirty = false;
+			send_folio(w, file, page, cells);
+			sched_touch(w->sched, &folio->object, ACCESS_WRITE);
+		}
+		if (!folio->dirty)
+			remove_folio(w, file, page);
+		unlock_folio(w, file, page);
+	}
+}
+
+void kernel_notify(struct world *w, unsigned file, uint64_t pos, uint64_t len)
+{
+	unsigned first = (unsigned)(pos / BLOCK_BYTES);
+	unsigned end = len && pos + len < UINT64_C(1) << 40
+			       ? (unsigned)((pos + len + BLOCK_BYTES - 1) / BLOCK_BYTES)
+			       : SCENARIO_MAX_PAGES;
+
+	sched_log(w->sched, TRACE_KERNEL, NULL, "notify: invalidates %s[%u..%u)",
+		  file_name(w, file), first, end);
+	invalidate_cache(w, file, first, end);
+}
+
+/* ---- faults ---------------------------------------------------------------------------------------- */
+
+static void lock_mmap(struct process *p)
+{
+	char what[NAME];
+
+	snprintf(what, sizeof(what), "mmap_lock of %s", p->name);
+	klock_shared(p->w->sched, &p->mmap_lock, what);
+}
+
+/* With the folio locked: whoever truncates has to wait for that, so EOF is looked at once more. */
+static bool map_folio(struct process *p, unsigned file, unsigned page, bool write)
+{
+	struct world *w = p->w;
+	struct folio *folio = folio_of(w, file, page);
+	struct pte *pte = &p->kernel_ptes[file][page];
+
+	if (page >= pages_of(w->files[file].size_cells) || fill_folio(w, file, page))
+		return false;
+	if (page >= pages_of(w->files[file].size_cells))
+		return false;
+	if (write)
+		wait_writeback(w, folio);
+	sched_point(w->sched, &folio->object, ACCESS_WRITE);
+	if (write) {
+		pte->kind = PTE_WRITE;
+		folio->dirty = true;
+	} else if (pte->kind == PTE_NONE) {
+		pte->kind = PTE_READ;
+	}
+	sched_log(w->sched, TRACE_KERNEL, NULL, "%s maps %s[%u]%s", p->name, file_name(w, file),
+		  page, write ? ", writable" : "");
+	return true;
+}
+
+static bool fault(struct process *p, unsigned file, unsigned page, bool write)
+{
+	struct world *w = p->w;
+	bool there;
+
+	lock_mmap(p);
+	sched_touch(w->sched, &w->files[file].object, ACCESS_READ);
+	there = page < pages_of(w->files[file].size_cells);
+	if (there) {
+		lock_folio(w, file, page);
+		there = map_folio(p, file, page, write);
+		unlock_folio(w, file, page);
+	}
+	klock_unshared(w->sched, &p->mmap_lock);
+	return there;
+}
+
+bool kernel_load(struct process *p, unsigned file, unsigned cell, uint64_t *ret_value)
+{
+	struct world *w = p->w;
+	struct folio *folio = folio_of(w, file, page_of(cell));
+
+	for (;;) {
+		sched_point(w->sched, &folio->object, ACCESS_READ);
+		if (p->kernel_ptes[file][page_of(cell)].kind != PTE_NONE) {
+			*ret_value = folio->cells[cell % PAGE_CELLS];
+			return true;
+		}
+		if (!fault(p, file, page_of(cell), false))
+			return false;
+	}
+}
+
+bool kernel_store(struct process *p, unsigned file, unsigned cell, uint64_t value)
+{
+	struct world *w = p->w;
+	struct folio *folio = folio_of(w, file, page_of(cell));
+
+	for (;;) {
+		sched_point(w->sched, &folio->object, ACCESS_WRITE);
+		if (p->kernel_ptes[file][page_of(cell)].kind == PTE_WRITE) {
+			folio->cells[cell % PAGE_CELLS] = value;
+			folio->dirty = true;
+			return true;
+		}
+		if (!fault(p, file, page_of(cell), true))
+			return false;
+	}
+}
+
+/* ---- opening --------------------------------------------------------------------------------------- */
+
+int kernel_open(struct process *p, unsigned file, bool direct, bool read_only)
+{
+	return front_open(p, file, direct, read_only);
+}
+
+int kernel_close(struct process *p, unsigned file)
+{
+	struct world *w = p->w;
+
+	if (!p->handles[file].open)
+		return -EBADF;
+	for (unsigned page = 0; page < SCENARIO_MAX_PAGES; page++) {
+		sched_touch(w->sched, &folio_of(w, file, page)->object, ACCESS_WRITE);
+		p->kernel_ptes[file][page].kind = PTE_NONE;
+	}
+	if (is_cached(p, file) && !p->handles[file].read_only)
+		flush(w, file, 0, w->files[file].size_cells);
+	front_release(p, file);
+	return 0;
+}
+
+void kernel_exit(struct process *p)
+{
+	for (unsigned file = 0; file < p->w->scenario->nfiles; file++)
+		if (p->handles[file].open)
+			kernel_close(p, file);
+}
+
+/* ---- read(2) --------------------------------------------------------------------------------------- */
+
+static int read_page(struct world *w, unsigned file, unsigned page, uint64_t *ret_cells)
+{
+	struct folio *folio = folio_of(w, file, page);
+	int err;
+
+	lock_folio(w, file, page);
+	err = fill_folio(w, file, page);
+	unlock_folio(w, file, page);
+	if (err)
+		return err;
+	sched_point(w->sched, &folio->object, ACCESS_READ);
+	memcpy(ret_cells, folio->cells, sizeof(folio->cells));
+	return 0;
+}
+
+static int read_cached(struct world *w, unsigned file, unsigned first, unsigned end,
+		       uint64_t *ret_cells)
+{
+	for (unsigned page = page_of(first); page < pages_of(end); page++) {
+		uint64_t cells[PAGE_CELLS];
+		struct folio *folio = folio_of(w, file, page);
+
+		sched_point(w->sched, &folio->object, ACCESS_READ);
+		if (folio->present && folio->uptodate) {
+			memcpy(cells, folio->cells, sizeof(cells));
+		} else {
+			int err = read_page(w, file, page, cells);
+
+			if (err)
+				return err;
+		}
+		for (unsigned i = 0; i < PAGE_CELLS; i++)
+			if (page * PAGE_CELLS + i >= first && page * PAGE_CELLS + i < end)
+				ret_cells[page * PAGE_CELLS + i - first] = cells[i];
+	}
+	return (int)(end - first);
+}
+
+int kernel_read(struct process *p, unsigned file, unsigned first, unsigned end, bool direct,
+		uint64_t *ret_cells)
+{
+	struct world *w = p->w;
+	struct kfile *kf = &w->files[file];
+
+	if (!is_cached(p, file))
+		return front_read(w, file, first, end, ADMIT_UNCACHED, ret_cells);
+	sched_point(w->sched, &kf->object, ACCESS_READ);
+	if (first >= kf->size_cells)
+		return 0;
+	if (end > kf->size_cells)
+		end = kf->size_cells;
+	if (!direct)
+		return read_cached(w, file, first, end, ret_cells);
+	flush(w, file, first, end);
+	return front_read(w, file, first, end, ADMIT_DIRECT_READ, ret_cells);
+}
+
+void kernel_readahead(struct world *w, unsigned file, unsigned first, unsigned end)
+{
+	for (unsigned page = page_of(first); page < pages_of(end); page++) {
+		lock_folio(w, file, page);
+		if (page < pages_of(w->files[file].size_cells))
+			fill_folio(w, file, page);
+		unlock_folio(w, file, page);
+	}
+}
+
+void kernel_writeback(struct world *w, unsigned file, unsigned first, unsigned end)
+{
+	for (unsigned page = page_of(first); page < pages_of(end); page++)
+		write_back(w, file, page);
+}
+
+void kernel_drop(struct world *w, unsigned file, unsigned first, unsigned end)
+{
+	for (unsigned page = page_of(first); page < pages_of(end); page++) {
+		struct folio *folio = folio_of(w, file, page);
+
+		if (!klock_try_excl(w->sched, &folio->lock))
+			continue;
+		if (!folio->dirty && !folio->writeback)
+			remove_folio(w, file, page);
+		sched_touch(w->sched, &folio->object, ACCESS_WRITE);
+		unlock_folio(w, file, page);
+	}
+}
+
+/* ---- write(2) -------------------------------------------------------------------------------------- */
+
+static void grew(struct world *w, unsigned file, unsigned end)
+{
+	struct kfile *kf = &w->files[file];
+
+	sched_touch(w->sched, &kf->object, ACCESS_WRITE);
+	if (end > kf->size_cells)
+		kf->size_cells = end;
+}
+
+/*
+ * One page of fuse_perform_write(): the folio is in the cache, and unlocked, before the request is sent.
+ * Only one that is not up to date, and written to in part, stays locked until the reply.
+ */
+static int write_page(struct world *w, unsigned file, unsigned first, unsigned end,
+		      const uint64_t *cells)
+{
+	unsigned page = page_of(first);
+	struct folio *folio = folio_of(w, file, page);
+	bool whole = end - first == PAGE_CELLS, locked;
+	int n;
+
+	lock_folio(w, file, page);
+	wait_writeback(w, folio);
+	folio->present = true;
+	for (unsigned cell = first; cell < end; cell++)
+		folio->cells[cell % PAGE_CELLS] = cells[cell - first];
+	folio->uptodate |= whole;
+	sched_touch(w->sched, &folio->object, ACCESS_WRITE);
+	locked = !folio->uptodate;
+	if (!locked)
+		unlock_folio(w, file, page);
+	sched_log(w->sched, TRACE_KERNEL, NULL, "FUSE_WRITE %s[%u]", file_name(w, file), page);
+	n = front_write(w, file, first, end, ADMIT_WRITE, false, cells);
+	sched_point(w->sched, &folio->object, ACCESS_WRITE);
+	if (n < 0)
+		folio->uptodate = false;
+	else
+		grew(w, file, first + (unsigned)n);
+	if (locked)
+		unlock_folio(w, file, page);
+	return n;
+}
+
+static int write_cached(struct world *w, unsigned file, unsigned first, unsigned end,
+			const uint64_t *cells)
+{
+	int done = 0;
+
+	for (unsigned at = first; at < end;) {
+		unsigned stop = (page_of(at) + 1) * PAGE_CELLS;
+		int n = write_page(w, file, at, stop < end ? stop : end, cells + (at - first));
+
+		if (n <= 0)
+			return done ? done : n;
+		done += n;
+		at += (unsigned)n;
+	}
+	return done;
+}
+
+static int write_direct(struct world *w, unsigned file, unsigned first, unsigned end,
+			const uint64_t *cells)
+{
+	int n;
+
+	flush(w, file, first, end);
+	invalidate_cache(w, file, page_of(first), pages_of(end));
+	n = front_write(w, file, first, end, ADMIT_WRITE, false, cells);
+	if (n > 0)
+		grew(w, file, first + (unsigned)n);
+	invalidate_cache(w, file, page_of(first), pages_of(end));
+	return n;
+}
+
+int kernel_write(struct process *p, unsigned file, unsigned first, unsigned end, bool direct,
+		 bool append, const uint64_t *cells)
+{
+	struct world *w = p->w;
+	int n;
+
+	lock_rwsem(w, file);
+	if (append) {
+		end = w->files[file].size_cells + (end - first);
+		first = w->files[file].size_cells;
+	}
+	if (!is_cached(p, file))
+		n = front_write(w, file, first, end, ADMIT_UNCACHED, append, cells);
+	else if (direct)
+		n = write_direct(w, file, first, end, cells);
+	else
+		n = write_cached(w, file, first, end, cells);
+	if (n > 0 && !append && !is_cached(p, file))
+		grew(w, file, first + (unsigned)n);
+	unlock_rwsem(w, file);
+	return n;
+}
+
+/* ---- truncate, fallocate ---------------------------------------------------------------------------- */
+
+static bool no_writeback(void *arg)
+{
+	return !((struct kfile *)arg)->nwriteback;
+}
+
+int kernel_truncate(struct process *p, unsigned file, unsigned cells)
+{
+	struct world *w = p->w;
+	struct kfile *kf = &w->files[file];
+	bool cached = is_cached(p, file);
+	int err;
+
+	lock_rwsem(w, file);
+	sched_point(w->sched, &kf->object, ACCESS_WRITE);
+	kf->nowrite = true;
+	sched_wait(w->sched, no_writeback, kf, &kf->object, ACCESS_WRITE, UINT64_MAX,
+		   "writeback under way", NULL);
+	err = front_truncate(w, file, cells);
+	sched_point(w->sched, &kf->object, ACCESS_WRITE);
+	if (!err)
+		kf->size_cells = cells;
+	kf->nowrite = false;
+	if (!err && cached) {
+		truncate_cache(w, file, cells, FILE_CELLS);
+		invalidate_cache(w, file, 0, SCENARIO_MAX_PAGES);
+	}
+	unlock_rwsem(w, file);
+	return err;
+}
+
+int kernel_fallocate(struct process *p, unsigned file, int mode, unsigned first, unsigned end)
+{
+	struct world *w = p->w;
+	bool clears = mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE);
+	bool cached = is_cached(p, file);
+	int err = 0;
+
+	lock_rwsem(w, file);
+	if (clears && cached)
+		err = flush(w, file, first, end);
+	if (!err)
+		err = front_fallocate(w, file, mode, first, end);
+	if (!err && !(mode & FALLOC_FL_KEEP_SIZE))
+		grew(w, file, end);
+	if (!err && clears && cached)
+		truncate_cache(w, file, first, end);
+	unlock_rwsem(w, file);
+	return err;
+}
+
+/* ---- the rest --------------------------------------------------------------------------------------- */
+
+/* The kernel copies by itself, through its cache, where the daemon does not want to. */
+static int copy_by_hand(struct process *p, unsigned file, unsigned first, unsigned end,
+			unsigned other, unsigned other_first)
+{
+	uint64_t cells[FILE_CELLS];
+	int n = kernel_read(p, file, first, end, false, cells);
+
+	if (n <= 0)
+		return n;
+	return kernel_write(p, other, other_first, other_first + (unsigned)n, false, false, cells);
+}
+
+int kernel_copy(struct process *p, unsigned file, unsigned first, unsigned end, unsigned other,
+		unsigned other_first)
+{
+	struct world *w = p->w;
+	unsigned other_end = other_first + (end - first);
+	int n;
+
+	lock_rwsem(w, other);
+	flush(w, file, first, end);
+	flush(w, other, other_first, other_end);
+	n = front_copy(w, file, first, end, other, other_first);
+	if (n > 0) {
+		grew(w, other, other_first + (unsigned)n / CELL_BYTES);
+		truncate_cache(w, other, other_first, other_end);
+	}
+	unlock_rwsem(w, other);
+	return n == -EOPNOTSUPP ? copy_by_hand(p, file, first, end, other, other_first) : n;
+}
+
+int kernel_fsync(struct process *p, unsigned file)
+{
+	int err = 0, result;
+
+	if (is_cached(p, file))
+		err = flush(p->w, file, 0, p->w->files[file].size_cells);
+	result = front_fsync(p->w, file);
+	return err ? err : result;
+}
+
+int kernel_seek(struct process *p, unsigned file, unsigned first, unsigned *ret_cell)
+{
+	int err;
+
+	lock_rwsem(p->w, file);
+	err = front_seek(p->w, file, first, ret_cell);
+	unlock_rwsem(p->w, file);
+	return err;
+}

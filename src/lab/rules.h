@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
+/*
+ * rules.h - what must never be, whatever the history looks like. A broken rule ends the run
+ * (sched_fail). The names of rules:
+ *
+ *	mapping-to-free-block	 a process maps a block that is free
+ *	mapping-to-foreign-block ... that belongs to another file, or another page
+ *	stale-byte	a free block's content was seen
+ *	foreign-byte	another file's content was seen
+ *	not-coherent	what was seen cannot be (history.h); of a store that was completed: lost-store
+ *	zeroed-twice	a block that somebody could see was zeroed as if it were new
+ *	cache-differs	a clean folio shows something else than the medium, and nobody is at work
+ *	deadlock, no-progress, lock-order, lock-balance, lock-assert, held-over-wait (sync_lab.c, sched.c)
+ *	assertion, wild-access	the core has stopped itself, or should have
+ */
+#ifndef UDAX_LAB_RULES_H
+#define UDAX_LAB_RULES_H
+
+#include "world.h"
+
+/** world_block - the object behind a block of the medium. */
+static inline struct object *world_block(struct world *w, uint64_t pblk)
+{
+	return &w->blocks[pblk < WORLD_MAX_BLOCKS ? pblk : WORLD_MAX_BLOCKS - 1];
+}
+
+/** What the medium says about blocks and pages, looked at without locks. */
+bool rules_block_is_free(const struct world *w, uint64_t pblk);
+bool rules_block_is_unwritten(struct world *w, uint64_t pblk);
+const char *rules_page_state(struct world *w, unsigned file, unsigned page, uint64_t *ret_pblk);
+
+/** rules_check_mappings - every direct mapping leads to a block of its file, or to a quarantined one. */
+void rules_check_mappings(struct world *w);
+
+/** rules_check_seen - @value was seen where event @number looked. */
+void rules_check_seen(struct world *w, unsigned number);
+
+/** rules_watch_store - the core is about to store to the medium: medium_watch. */
+void rules_watch_store(void *world, uint64_t off, size_t len, bool zero,
+		       const struct sync_site *site);
+
+/** rules_check_end - the run is complete: everything once more, in each way. */
+void rules_check_end(struct world *w);
+
+#endif
