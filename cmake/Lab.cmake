@@ -21,3 +21,14 @@ if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
 	target_include_directories(udaxlab_engine PUBLIC src/lab)
 	target_link_libraries(udaxlab_engine PUBLIC udaxcore)
 endif()
+
+# The program, as soon as there are reports to show.
+set(UDAX_SCENARIO_DIR ${CMAKE_INSTALL_FULL_DATADIR}/udaxfs/scenarios)
+if(TARGET udaxlab_engine AND EXISTS ${CMAKE_SOURCE_DIR}/src/lab/report_text.c)
+	file(GLOB udaxlab_parts CONFIGURE_DEPENDS src/udaxlab/*.c)
+	udax_program(udaxlab SOURCES src/udaxlab.c ${udaxlab_parts} ${cli}
+		LIBRARIES udaxlab_engine udaxlab_core PkgConfig::JANSSON
+		DESTINATION ${CMAKE_INSTALL_BINDIR})
+	target_compile_definitions(udaxlab PRIVATE UDAX_SCENARIO_DIR="${UDAX_SCENARIO_DIR}")
+	install(DIRECTORY scenarios/ DESTINATION ${CMAKE_INSTALL_DATADIR}/udaxfs/scenarios)
+endif()

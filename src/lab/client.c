@@ -145,6 +145,31 @@ void client_start(struct process *p)
 	sched_spawn(p->w->sched, name, p->name, true, service, p);
 }
 
+bool client_runs(void *process)
+{
+	return !((struct process *)process)->stopped;
+}
+
+bool client_is_late(struct process *p, unsigned file, unsigned page)
+{
+	uint64_t pos = (uint64_t)page << BLOCK_SHIFT;
+	bool late = p->late[file];
+
+	if (!late && p->attachments[file]) {
+		p->w->sched->quiet = true;
+		late = grant_is_late(p->w->inodes[file], pos, pos + BLOCK_BYTES);
+		p->w->sched->quiet = false;
+	}
+	return late;
+}
+
+/* A point that is not passed while the process is stopped. */
+static void touch_point(struct process *p, struct pte *pte)
+{
+	sched_wait(p->w->sched, client_runs, p, &pte->object, ACCESS_READ, UINT64_MAX, "SIGCONT",
+		   NULL);
+}
+
 /* ---- touching --------------------------------------------------------------------------------------- */
 
 struct answer {
@@ -183,7 +208,7 @@ bool client_load(struct process *p, unsigned file, unsigned cell, uint64_t *ret_
 	struct pte *pte = pte_of(p, file, cell);
 
 	for (;;) {
-		sched_point(w->sched, &pte->object, ACCESS_READ);
+		touch_point(p, pte);
 		switch (pte->kind) {
 		case PTE_READ:
 		case PTE_WRITE:
@@ -208,7 +233,7 @@ bool client_store(struct process *p, unsigned file, unsigned cell, uint64_t valu
 	struct pte *pte = pte_of(p, file, cell);
 
 	for (;;) {
-		sched_point(w->sched, &pte->object, ACCESS_READ);
+		touch_point(p, pte);
 		if (pte->kind == PTE_SIGBUS)
 			return false;
 		if (pte->kind == PTE_WRITE) {

@@ -19,4 +19,13 @@ void client_detach(struct process *p, unsigned file);
 bool client_load(struct process *p, unsigned file, unsigned cell, uint64_t *ret_value);
 bool client_store(struct process *p, unsigned file, unsigned cell, uint64_t value);
 
+/** client_runs - whether @process (struct process) is not stopped: what its tasks wait for. */
+bool client_runs(void *process);
+
+/**
+ * client_is_late - whether @p, or somebody else who maps the page, has missed a deadline for it: what it
+ * stores there may be lost, and what it sees there may be old. Looks without locks.
+ */
+bool client_is_late(struct process *p, unsigned file, unsigned page);
+
 #endif

@@ -74,8 +74,8 @@ void coroutine_start(struct coroutine *co, void (*fn)(void *arg), void *arg)
 	void **sp = (void **)(co->stack + GUARD_BYTES + STACK_BYTES);
 
 	*--sp = (void *)(uintptr_t)lab_enter_coroutine; /* returned to with the stack aligned */
-	*--sp = NULL; /* rbp */
-	*--sp = NULL; /* rbx */
+	*--sp = NULL;					/* rbp */
+	*--sp = NULL;					/* rbx */
 	*--sp = (void *)(uintptr_t)fn;
 	*--sp = arg;
 	*--sp = NULL; /* r14 */

@@ -155,6 +155,10 @@ static int write_back(struct world *w, unsigned file, unsigned page)
 	uint64_t cells[PAGE_CELLS];
 	int err = 0;
 
+	/* It is found by its tag: one that is clean is not even locked. */
+	sched_point(w->sched, &folio->object, ACCESS_READ);
+	if (!folio->dirty)
+		return 0;
 	lock_folio(w, file, page);
 	wait_writeback(w, folio);
 	if (!folio->present || !folio->dirty) {

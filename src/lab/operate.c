@@ -110,7 +110,8 @@ static void op_load(struct operation *o)
 
 		/* Of one who is dead, or late, nothing is promised but that he sees nobody else's. */
 		e->value = there ? value : SEEN_NOTHING;
-		e->optional = !p->alive || p->hung_up || p->late[o->op->file];
+		e->optional = !p->alive || p->hung_up ||
+			      client_is_late(p, o->op->file, cell / PAGE_CELLS);
 		history_end(&o->w->history, number);
 		o->result = there ? 0 : -EFAULT;
 		rules_check_seen(o->w, number);
@@ -126,11 +127,13 @@ static void op_store(struct operation *o)
 		uint64_t value = stored_value(o, cell);
 		unsigned number = begin(o, EVENT_STORE, cell, value);
 		struct event *e = &o->w->history.events[number];
-		bool direct = is_attached(o), late = p->late[o->op->file];
+		bool direct = is_attached(o);
+		bool late = client_is_late(p, o->op->file, cell / PAGE_CELLS);
 		bool there = direct ? client_store(p, o->op->file, cell, value)
 				    : kernel_store(p, o->op->file, cell, value);
 
-		e->optional = !there || late || p->late[o->op->file] || !p->alive ||
+		e->optional = !there || late || !p->alive ||
+			      client_is_late(p, o->op->file, cell / PAGE_CELLS) ||
 			      (!direct && may_be_wiped(&o->w->history, e));
 		history_end(&o->w->history, number);
 		o->result = there ? 0 : -EFAULT;
@@ -428,6 +431,8 @@ void operate_thread(void *arg)
 				       .thread = t->index,
 				       .index = t->op };
 
+		sched_wait(t->w->sched, client_runs, o.p, &o.p->object, ACCESS_READ, UINT64_MAX,
+			   "SIGCONT", NULL);
 		if (!o.p->alive)
 			return;
 		operate(&o);
