@@ -87,6 +87,7 @@ static uint64_t below(uint64_t n)
 	return next_random() % n;
 }
 
+static void wrong(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void wrong(const char *format, ...)
 {
 	bool first = false;
