@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause
 #
-# Libraries, all from Debian 12 or later. What a newer libfuse adds is looked for, never required.
+# Libraries, all from Debian 12 or later.
 find_package(PkgConfig REQUIRED)
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
@@ -27,18 +27,5 @@ else()
 	set(DEVDAX_LIBRARIES)
 endif()
 
-# HAVE_FUSE_STATX and the like, for the frontend only.
-include(CheckStructHasMember)
+# What newer libfuses know besides, src/fuse_arrive.c reads from the kernel's messages by itself.
 set(FUSE_DEFINITIONS FUSE_USE_VERSION=312)
-foreach(operation IN ITEMS tmpfile statx syncfs)
-	string(TOUPPER HAVE_FUSE_${operation} have)
-	set(CMAKE_REQUIRED_LIBRARIES PkgConfig::FUSE)
-	set(CMAKE_REQUIRED_DEFINITIONS -DFUSE_USE_VERSION=312 -D_FILE_OFFSET_BITS=64 -D_GNU_SOURCE)
-	check_struct_has_member("struct fuse_lowlevel_ops" ${operation} fuse3/fuse_lowlevel.h
-		${have})
-	if(${have})
-		list(APPEND FUSE_DEFINITIONS ${have}=1)
-	endif()
-	unset(CMAKE_REQUIRED_LIBRARIES)
-	unset(CMAKE_REQUIRED_DEFINITIONS)
-endforeach()

@@ -7,6 +7,8 @@
  *
  *   fsyncdir         A change of names is durable before it is answered.
  *   flush            Nothing is kept for a descriptor.
+ *   syncfs           The kernel asks a FUSE daemon for it only where that is its virtiofs; before, it
+ *                    has written back what it had.
  *   access           The kernel checks permissions by itself (default_permissions).
  *   getlk, setlk,    The kernel keeps the locks of its programs itself; nobody else has any.
  *   flock
