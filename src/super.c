@@ -390,6 +390,12 @@ int volume_mount(struct region *region, const struct volume_env *env, struct vol
 						      "once without ro"
 						    : "");
 	}
+	if (result == -EROFS && !env->read_only && !region->read_only)
+		result = FAIL(
+			err, ENOTSUP,
+			"it was not unmounted, needs recovery, and uses features that are not "
+			"known here (ro_compat 0x%llx): mount it with a newer udaxfs",
+			(unsigned long long)(from_le64(s.ro_compat) & ~FEATURE_RO_COMPAT_KNOWN));
 	if (result) {
 		volume_free(vol);
 		return result;

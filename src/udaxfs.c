@@ -10,7 +10,8 @@
  *	region_open, region_lock, volume_mount (recovery), session_mount, session_run
  *	session_unmount, volume_unmount, region_unlock, region_close
  *
- * Each step is undone by the one opposite, also when a later one fails.
+ * Each step is undone by the one opposite, also when a later one fails. A read-only mount of what
+ * was not unmounted goes through the first line twice: once to recover.
  *
  * Signals: SIGTERM, SIGINT and SIGHUP end the mount. They are read from a descriptor by the main
  * thread, which serves nothing, so it may wait for its own mount: it unmounts as umount(8) would,
@@ -92,25 +93,38 @@ static int make_sync(struct daemon *d)
 	return d->sync ? 0 : fail(d, "out of memory");
 }
 
-static int open_region(struct daemon *d)
+static int open_region(struct daemon *d, bool read_only)
 {
-	unsigned flags = (d->opt.read_only ? REGION_RDONLY : 0) |
+	unsigned flags = (read_only ? REGION_RDONLY : 0) |
 			 (d->opt.assume_pmem ? REGION_ASSUME_PMEM : 0);
-	int pid = 0;
+	int pid = 0, err;
 
-	if (region_open(d->opt.region, flags, d->opt.granule_bytes, &d->region, d->err,
-			sizeof(d->err)))
-		return -EINVAL;
+	err = region_open(d->opt.region, flags, d->opt.granule_bytes, &d->region, d->err,
+			  sizeof(d->err));
+	if (err)
+		return err;
 	sigbus_contain(d->region);
-	if (!region_lock(d->region, LOCK_WAIT_MS, &pid))
+	err = region_lock(d->region, LOCK_WAIT_MS, &pid);
+	if (!err)
 		return 0;
 	if (pid)
-		return fail(d, "%s is in use by process %d: unmount it there first", d->opt.region,
-			    pid);
-	return fail(d, "%s is in use by another process: unmount it there first", d->opt.region);
+		fail(d, "%s is in use by process %d: unmount it there first", d->opt.region, pid);
+	else
+		fail(d, "%s is in use by another process: unmount it there first", d->opt.region);
+	return err;
 }
 
-static int open_volume(struct daemon *d)
+static void close_region(struct daemon *d)
+{
+	if (!d->region)
+		return;
+	region_unlock(d->region);
+	sigbus_contain(NULL);
+	region_close(d->region);
+	d->region = NULL;
+}
+
+static int open_volume(struct daemon *d, bool read_only)
 {
 	struct volume_env env = {
 		.sync = d->sync,
@@ -118,16 +132,63 @@ static int open_volume(struct daemon *d)
 		.policy = d->opt.policy,
 		.holder_ops = &session_holder_ops,
 		.holder_ctx = d->session,
-		.read_only = d->opt.read_only,
+		.read_only = read_only,
 		.recall_timeout_ns = (uint64_t)(d->opt.recall_timeout * 1e9),
 		.log = log_line,
 	};
 	char reason[768] = "";
+	int err = volume_mount(d->region, &env, &d->vol, reason, sizeof(reason));
 
-	if (volume_mount(d->region, &env, &d->vol, reason, sizeof(reason)))
-		return fail(d, "%s: %s", d->opt.region, reason);
+	if (err) {
+		fail(d, "%s: %s", d->opt.region, reason);
+		return err;
+	}
+	if (*reason)
+		log_errorf("%s: %s", d->opt.region, reason);
 	d->session->vol = d->vol;
 	return 0;
+}
+
+static int open_both(struct daemon *d, bool read_only)
+{
+	int err = open_region(d, read_only);
+
+	return err ? err : open_volume(d, read_only);
+}
+
+/*
+ * As with other filesystems, `ro` is about files: what was not unmounted is recovered first, and
+ * that writes. The region is opened for it, and once more for reading: what is served is a
+ * region that this process cannot store to.
+ */
+static int recover_for_reading(struct daemon *d)
+{
+	int err;
+
+	close_region(d);
+	err = open_both(d, false);
+	if (err == -EACCES || err == -EPERM || err == -EROFS)
+		return fail(d,
+			    "%s was not unmounted and needs recovery, which writes, and it cannot "
+			    "be written: allow that, or copy it and mount the copy",
+			    d->opt.region);
+	if (!err) {
+		log_errorf("%s was not unmounted: recovered before it is mounted read-only",
+			   d->opt.region);
+		volume_unmount(d->vol);
+		d->vol = d->session->vol = NULL;
+	} else if (err != -EBUSY) { /* busy: somebody else may be at the same */
+		return err;
+	}
+	close_region(d);
+	return open_both(d, true);
+}
+
+static int open_all(struct daemon *d)
+{
+	int err = open_both(d, d->opt.read_only);
+
+	return err == -EROFS && d->opt.read_only ? recover_for_reading(d) : err;
 }
 
 /* A file without names that somebody still had open: free it now, not at the next mount. */
@@ -146,15 +207,6 @@ static void close_volume(struct daemon *d)
 		return;
 	icache_for_each(d->vol, reclaim, d->vol);
 	volume_unmount(d->vol);
-}
-
-static void close_region(struct daemon *d)
-{
-	if (!d->region)
-		return;
-	region_unlock(d->region);
-	sigbus_contain(NULL);
-	region_close(d->region);
 }
 
 /* ---- mounting ----------------------------------------------------------------------------------- */
@@ -245,9 +297,7 @@ static int start(struct daemon *d)
 	if (!err)
 		err = make_session(d);
 	if (!err)
-		err = open_region(d);
-	if (!err)
-		err = open_volume(d);
+		err = open_all(d);
 	if (!err)
 		err = mount_session(d);
 	return err;
