@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <fuse3/fuse_lowlevel.h>
@@ -213,15 +214,19 @@ static int add_fsname(struct options *opt)
 /* Absolute, because the daemon's directory will be the root. */
 static int make_absolute(char **path, const char *what)
 {
+	struct statfs fs;
 	char *absolute;
 
 	if (strncmp(*path, "/dev/fd/", 8) == 0)
 		return 0;
 	absolute = realpath(*path, NULL);
-	if (!absolute && errno == ENOTCONN)
+	/* The kernel may still have attributes of what is dead; this asks its daemon. */
+	if ((!absolute || statfs(absolute, &fs)) && errno == ENOTCONN) {
+		free(absolute);
 		return bad("%s is a mount whose daemon has died: take it away with `fusermount3 "
 			   "-uz %s` or, as root, `umount -l %s`",
 			   *path, *path, *path);
+	}
 	if (!absolute)
 		return bad("%s %s: %s", what, *path, strerror(errno));
 	free(*path);
