@@ -41,6 +41,7 @@ enum status {
 struct options {
 	const char *path;
 	enum fsck_repair repair;
+	char mode; /* the letter that was given; 0: none */
 	bool force, json, progress, verbose, preen;
 };
 
@@ -93,13 +94,11 @@ static const struct option long_options[] = {
 
 static int set_mode(struct options *opt, char mode)
 {
-	static char chosen;
-
-	if (chosen && chosen != mode) {
-		cli_error("-%c and -%c exclude each other", chosen, mode);
+	if (opt->mode && opt->mode != mode) {
+		cli_error("-%c and -%c exclude each other", opt->mode, mode);
 		return STATUS_USAGE;
 	}
-	chosen = mode;
+	opt->mode = mode;
 	opt->preen = mode == 'p';
 	opt->repair = mode == 'p'   ? FSCK_REPAIR_SAFE
 		      : mode == 'y' ? FSCK_REPAIR_ALL
