@@ -353,17 +353,6 @@ static void no_store_is_lost_while_pages_are_taken_back(void **state)
 	fake_isolated(storm_of_moves, 60);
 }
 
-static atomic_int failing_remaps;
-
-static long fail_remap(long nr, const long args[6])
-{
-	if (nr == SYS_mremap && atomic_load(&failing_remaps) > 0) {
-		atomic_fetch_sub(&failing_remaps, 1);
-		return -ENOMEM;
-	}
-	return sys_direct(nr, args);
-}
-
 static void recall_without_memory(void)
 {
 	char *p;
@@ -373,11 +362,10 @@ static void recall_without_memory(void)
 	fd = fake_file(4);
 	p = map(fd, 4, RW);
 	p[0] = 'a';
-	sys_call = fail_remap;
-	atomic_store(&failing_remaps, 9);
+	fake_fail_remaps(9);
 	fake_recall_later(fd, 0, PAGE);
 	EVENTUALLY(fake_acknowledged());
-	CHECK(atomic_load(&failing_remaps) == 0);
+	CHECK(fake_failing_remaps() == 0);
 	CHECK(!shows_region(p) && shows_region(p + PAGE));
 	CHECK(p[0] == 'a');
 }
@@ -396,10 +384,9 @@ static void fault_without_memory(void)
 	fake_start(NULL);
 	fd = fake_file(4);
 	p = map(fd, 4, RW);
-	sys_call = fail_remap;
-	atomic_store(&failing_remaps, 1); /* a second try is made */
+	fake_fail_remaps(1); /* a second try is made */
 	p[0] = 'a';
-	CHECK(atomic_load(&failing_remaps) == 0 && shows_region(p) && p[0] == 'a');
+	CHECK(fake_failing_remaps() == 0 && shows_region(p) && p[0] == 'a');
 }
 
 static void a_fault_that_finds_no_memory_tries_again(void **state)
@@ -872,9 +859,22 @@ static void forking_under_load(void)
 	CHECK(!pthread_join(thread, NULL));
 }
 
+/*
+ * A fork while other threads allocate leaves AddressSanitizer's allocator locked in the child (until gcc 14,
+ * LLVM 17), where pthread_create needs it.
+ */
+extern void __asan_init(void) __attribute__((weak));
+
+static bool may_fork_beside_threads(void)
+{
+	return !__asan_init;
+}
+
 static void a_fork_goes_well_while_others_map(void **state)
 {
 	(void)state;
+	if (!may_fork_beside_threads())
+		skip();
 	fake_isolated(forking_under_load, 60);
 }
 
@@ -908,6 +908,117 @@ static void a_client_finds_its_daemon_again(void **state)
 {
 	(void)state;
 	fake_isolated(reconnecting, 30);
+}
+
+static void *synchronise(void *p)
+{
+	CHECK(!udax_msync(p, 8 * PAGE, MS_SYNC));
+	return NULL;
+}
+
+/* The connection is there, and has not been welcomed: nothing is known of the region yet. */
+static void calls_while_connecting(void)
+{
+	unsigned connections;
+	pthread_t thread;
+	char *p;
+	int fd;
+
+	fake_start(NULL);
+	fd = fake_file(16);
+	p = map(fd, 16, RW);
+	p[3 * PAGE] = 'a';
+	connections = fake_counts().connections;
+	fake_hold_welcome(true);
+	fake_disconnect();
+	EVENTUALLY(fake_counts().connections > connections);
+	CHECK(!udax_mprotect(p + PAGE, PAGE, PROT_READ) && !udax_munmap(p + 15 * PAGE, PAGE));
+	CHECK(udax_mremap(p, PAGE, PAGE, 0) == p && udax_is_direct(p, 15 * PAGE));
+	CHECK(!pthread_create(&thread, NULL, synchronise, p));
+	nap(50);
+	CHECK(fake_counts().syncs == 0);
+	fake_hold_welcome(false);
+	CHECK(!pthread_join(thread, NULL) && fake_counts().syncs > 0);
+	CHECK(p[3 * PAGE] == 'a' && is_segv(p + PAGE) && stats().reconnects == 1);
+}
+
+static void memory_calls_do_not_need_the_daemon(void **state)
+{
+	(void)state;
+	fake_isolated(calls_while_connecting, 20);
+}
+
+static void sync_across(void)
+{
+	pthread_t thread;
+	char *p;
+	int fd;
+
+	fake_start(NULL);
+	fd = fake_file(16);
+	p = map(fd, 16, RW);
+	p[0] = 'a';
+	fake_refuse(0, -ENOTCONN);
+	fake_disconnect();
+	EVENTUALLY(!shows_region(p));
+	CHECK(!pthread_create(&thread, NULL, synchronise, p));
+	nap(50);
+	fake_refuse(0, 0);
+	CHECK(!pthread_join(thread, NULL) && fake_counts().syncs == 1 && stats().reconnects == 1);
+}
+
+static void msync_waits_for_a_daemon_that_is_started_again(void **state)
+{
+	(void)state;
+	fake_isolated(sync_across, 20);
+}
+
+static void granules_of_a_daemon_that_is_looked_for(void)
+{
+	const size_t huge = 2u << 20;
+	unsigned connections;
+	char *p;
+	int fd;
+
+	fake_start(&(struct fake_options){ .granule_bytes = 2u << 20, .region_pages = 8192 });
+	fd = fake_file(1024);
+	p = map(fd, 1024, RW);
+	p[0] = 'a';
+	connections = fake_counts().connections;
+	fake_hold_welcome(true);
+	fake_disconnect();
+	EVENTUALLY(fake_counts().connections > connections);
+	CHECK(udax_munmap(p + PAGE, PAGE) == -1 && errno == EINVAL);
+	CHECK(udax_mprotect(p + huge, PAGE, PROT_READ) == -1 && errno == EINVAL);
+	fake_hold_welcome(false);
+	CHECK(p[0] == 'a' && p[huge] == 0 && stats().reconnects == 1);
+}
+
+static void a_granule_stays_whole_while_its_daemon_is_looked_for(void **state)
+{
+	(void)state;
+	fake_isolated(granules_of_a_daemon_that_is_looked_for, 20);
+}
+
+static void larger_granule(void)
+{
+	char *p;
+	int fd;
+
+	fake_start(NULL);
+	fd = fake_file(16);
+	p = map(fd, 16, RW);
+	p[0] = 'a';
+	fake_granule(2u << 20);
+	fake_disconnect();
+	EVENTUALLY(stats().lost == 1);
+	CHECK(is_bus(p, true) && fake_counts().faults == 1);
+}
+
+static void a_daemon_with_a_larger_granule_does_not_serve_what_is_mapped(void **state)
+{
+	(void)state;
+	fake_isolated(larger_granule, 20);
 }
 
 static void losing(void)
@@ -1018,6 +1129,168 @@ static void a_signal_handler_may_touch_a_mapping_during_a_call(void **state)
 	fake_isolated(with_signals, 60);
 }
 
+/* ---- everything at once ------------------------------------------------------------------------ */
+
+#define BUSY_PAGES 64u
+#define BUSY_THREADS 4u
+
+/* A thread with a mapping of its own, and a word of its own in each page of the file. */
+struct busy {
+	unsigned number, seed;
+	int fd;
+	char *p;
+	unsigned pages; /* of the mapping, from the start of the file */
+	uint64_t remembered[BUSY_PAGES], calls;
+};
+
+static void busy_look(struct busy *b)
+{
+	for (unsigned i = 0; i < b->pages; i++) {
+		volatile uint64_t *word = (uint64_t *)(b->p + i * PAGE) + b->number;
+
+		CHECK(*word == b->remembered[i]);
+		*word = ++b->remembered[i];
+	}
+}
+
+static void busy_protect(struct busy *b, unsigned first)
+{
+	CHECK(!udax_mprotect(b->p + first * PAGE, PAGE, PROT_READ));
+	CHECK(((volatile uint64_t *)(b->p + first * PAGE))[b->number] == b->remembered[first]);
+	CHECK(!udax_mprotect(b->p, b->pages * PAGE, RW));
+}
+
+static void busy_resize(struct busy *b, unsigned pages)
+{
+	b->p = udax_mremap(b->p, b->pages * PAGE, pages * PAGE, MREMAP_MAYMOVE);
+	CHECK(b->p != MAP_FAILED);
+	b->pages = pages;
+}
+
+static void busy_map(struct busy *b, int flags)
+{
+	b->p = udax_mmap(b->p, BUSY_PAGES * PAGE, RW, MAP_SHARED | flags, b->fd, 0);
+	CHECK(b->p != MAP_FAILED);
+	b->pages = BUSY_PAGES;
+}
+
+static void busy_step(struct busy *b)
+{
+	unsigned first = (unsigned)rand_r(&b->seed) % b->pages;
+
+	switch (rand_r(&b->seed) % 8) {
+	case 0:
+		CHECK(!udax_munmap(b->p, b->pages * PAGE));
+		busy_map(b, MAP_POPULATE);
+		break;
+	case 1:
+		if (b->pages == BUSY_PAGES)
+			busy_map(b, MAP_FIXED);
+		break;
+	case 2:
+		busy_protect(b, first);
+		break;
+	case 3:
+		busy_resize(b, 1 + first);
+		break;
+	case 4:
+		busy_resize(b, BUSY_PAGES);
+		break;
+	case 5:
+		CHECK(!udax_msync(b->p, b->pages * PAGE, MS_SYNC));
+		break;
+	case 6:
+		CHECK(!udax_populate(b->p, (1 + first) * PAGE, UDAX_POPULATE_WRITE));
+		break;
+	default:
+		CHECK(udax_is_direct(b->p, b->pages * PAGE) && stats().mappings);
+		break;
+	}
+	b->calls++;
+}
+
+static void *busy_main(void *arg)
+{
+	struct busy *b = arg;
+
+	busy_map(b, 0);
+	while (!atomic_load(&stop)) {
+		busy_step(b);
+		busy_look(b);
+	}
+	return NULL;
+}
+
+/* The end of the stream is the end of all grants for this daemon, so nothing may move until it is noticed. */
+static void disconnect_all(void)
+{
+	uint64_t reconnects = stats().reconnects;
+
+	fake_disconnect();
+	EVENTUALLY(stats().reconnects > reconnects);
+}
+
+static void *disturb(void *arg)
+{
+	for (unsigned i = 0; !atomic_load(&stop); i++) {
+		fake_move(*(int *)arg, i % BUSY_PAGES * PAGE, PAGE);
+		if (i % 64 == 63)
+			disconnect_all();
+		nap(1);
+	}
+	return NULL;
+}
+
+static void fork_one(char *p)
+{
+	int status;
+	pid_t pid = fork_a_while();
+
+	if (!pid)
+		_exit(!udax_is_direct(p, PAGE) || *(volatile char *)p != 'p');
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+static void everything_at_once(void)
+{
+	static struct busy busy[BUSY_THREADS];
+	pthread_t threads[BUSY_THREADS], disturber;
+	const char *level = getenv("UDAX_TEST_LEVEL");
+	const time_t end = time(NULL) + (level && !strcmp(level, "full") ? 30 : 5);
+	int fd, other;
+	char *p;
+
+	fake_start(&(struct fake_options){ .run_pages = 5 });
+	fd = fake_file(BUSY_PAGES);
+	other = fake_file(1);
+	p = map(other, 1, RW);
+	*p = 'p';
+	for (unsigned i = 0; i < BUSY_THREADS; i++) {
+		busy[i].number = busy[i].seed = i;
+		busy[i].fd = fd;
+		CHECK(!pthread_create(&threads[i], NULL, busy_main, &busy[i]));
+	}
+	CHECK(!pthread_create(&disturber, NULL, disturb, &fd));
+	while (time(NULL) < end) {
+		if (may_fork_beside_threads())
+			fork_one(p);
+		nap(20);
+	}
+	atomic_store(&stop, true);
+	CHECK(!pthread_join(disturber, NULL));
+	for (unsigned i = 0; i < BUSY_THREADS; i++) {
+		CHECK(!pthread_join(threads[i], NULL));
+		CHECK(busy[i].calls > 20);
+	}
+	CHECK(stats().recalls > 20 && stats().reconnects > 0 && stats().faults > 100);
+}
+
+static void threads_may_do_everything_at_once(void **state)
+{
+	(void)state;
+	fake_isolated(everything_at_once, 60);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -1044,9 +1317,14 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_child_that_the_library_does_not_know_of_has_holes),
 		cmocka_unit_test(a_fork_goes_well_while_others_map),
 		cmocka_unit_test(a_client_finds_its_daemon_again),
+		cmocka_unit_test(memory_calls_do_not_need_the_daemon),
+		cmocka_unit_test(msync_waits_for_a_daemon_that_is_started_again),
+		cmocka_unit_test(a_granule_stays_whole_while_its_daemon_is_looked_for),
+		cmocka_unit_test(a_daemon_with_a_larger_granule_does_not_serve_what_is_mapped),
 		cmocka_unit_test(without_a_daemon_a_touch_ends_in_a_SIGBUS),
 		cmocka_unit_test(a_lost_file_that_nobody_maps_is_forgotten),
 		cmocka_unit_test(a_signal_handler_may_touch_a_mapping_during_a_call),
+		cmocka_unit_test(threads_may_do_everything_at_once),
 	};
 
 	if (argc > 1) /* a pattern */

@@ -18,6 +18,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,7 +78,7 @@ static struct {
 	pthread_mutex_t mutex;
 	pthread_cond_t changed;
 	int region, listener, socks[MAX_CLIENTS];
-	bool welcome[MAX_CLIENTS];
+	bool welcome[MAX_CLIENTS], held[MAX_CLIENTS];
 	uint8_t *mem;
 	uint8_t *block_used;
 	uint32_t next_block, next_seq;
@@ -87,8 +88,10 @@ static struct {
 	struct gate gates[MAX_GATES];
 	struct parked parked[MAX_PARKED];
 	struct fake_counts counts;
-	int fault_error, attach_error, ioctl_error;
-	bool lie;
+	atomic_int fault_error, attach_error,
+		ioctl_error; /* a child of fork may not ask the mutex */
+	atomic_int failing_remaps;
+	bool lie, hold;
 	uint32_t later_seq;
 	bool later_answered;
 } * fake;
@@ -120,22 +123,55 @@ void fake_isolated(void (*body)(void), unsigned seconds)
 
 /* ---- the mount's ioctls ------------------------------------------------------------------------ */
 
+/*
+ * By plain system calls: ThreadSanitizer knows one table of descriptors a process, and the library's threads
+ * have one of their own.
+ */
 static int answer_attach(int fd, struct udax_ioc_attach *attach)
 {
-	struct stat st;
+	uint64_t dev, ino;
+	unsigned mode;
+	int err = atomic_load(&fake->ioctl_error);
 
-	if (fake->ioctl_error)
-		return fake->ioctl_error;
-	if (fstat(fd, &st))
-		return -errno;
-	memcpy(attach->token, &st.st_ino, sizeof(st.st_ino));
-	attach->writable = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR;
+	if (!err)
+		err = sys_identity(fd, &dev, &ino, &mode);
+	if (err)
+		return err;
+	memcpy(attach->token, &ino, sizeof(ino));
+	attach->writable = (sys_fcntl(fd, F_GETFL, 0) & O_ACCMODE) == O_RDWR;
 	snprintf(attach->socket, sizeof(attach->socket), "%s", fake->name);
 	return 0;
 }
 
+/* One of those that are to fail. */
+static bool remap_fails(void)
+{
+	int left = atomic_load(&fake->failing_remaps);
+
+	while (left > 0 && !atomic_compare_exchange_weak(&fake->failing_remaps, &left, left - 1))
+		;
+	return left > 0;
+}
+
+/* What an assertion or a sanitizer has to say in the library's threads must come out somewhere. */
+static long close_all_but_stderr(const long args[6])
+{
+	unsigned first = (unsigned)args[0], last = (unsigned)args[1];
+	long err = 0;
+
+	if (first < 2)
+		err = syscall(SYS_close_range, first, last < 2 ? last : 1, 0);
+	if (!err && last > 2)
+		err = syscall(SYS_close_range, first > 2 ? first : 3, last, 0);
+	return err ? -errno : 0;
+}
+
 static long answer(long nr, const long args[6])
 {
+	if (nr == SYS_close_range)
+		return close_all_but_stderr(args);
+	if (nr == SYS_mremap && remap_fails())
+		return -ENOMEM;
 	if (nr == SYS_ioctl && (unsigned long)args[1] == UDAX_IOC_ATTACH)
 		return answer_attach((int)args[0], (struct udax_ioc_attach *)args[2]);
 	return sys_direct(nr, args);
@@ -222,16 +258,26 @@ static void granule_fill(struct fake_file *file, unsigned page)
 		file->block[page + i] = block + i;
 }
 
-static struct fake_file *file_of(int fd)
+/* With the mutex. */
+static struct fake_file *file_of_ino(uint64_t ino)
 {
-	struct stat st;
-
-	CHECK(!fstat(fd, &st));
 	for (unsigned i = 0; i < MAX_FILES; i++) {
-		if (fake->files[i].ino == st.st_ino)
+		if (fake->files[i].ino == ino)
 			return &fake->files[i];
 	}
 	fake_fail(__FILE__, __LINE__, "no such file");
+}
+
+static struct fake_file *file_of(int fd)
+{
+	struct fake_file *file;
+	struct stat st;
+
+	CHECK(!fstat(fd, &st));
+	pthread_mutex_lock(&fake->mutex);
+	file = file_of_ino(st.st_ino);
+	pthread_mutex_unlock(&fake->mutex);
+	return file;
 }
 
 /* ---- gates and recalls ------------------------------------------------------------------------- */
@@ -459,7 +505,7 @@ static struct attached *attached_by_id(int client, uint32_t id)
 	return NULL;
 }
 
-static void hello(int client)
+static void welcome(int client)
 {
 	struct proto_welcome msg = {
 		.head = { PROTO_WELCOME, sizeof(msg), 0 },
@@ -470,9 +516,18 @@ static void hello(int client)
 		.region_bytes = (uint64_t)fake->options.region_pages * FAKE_PAGE,
 	};
 
-	CHECK(!fake->welcome[client]);
+	fake->held[client] = false;
 	fake->welcome[client] = true;
 	transmit(client, &msg.head, fake->region);
+}
+
+static void hello(int client)
+{
+	CHECK(!fake->welcome[client] && !fake->held[client]);
+	if (fake->hold)
+		fake->held[client] = true;
+	else
+		welcome(client);
 }
 
 static void attach(int client, const struct proto_attach *msg)
@@ -494,11 +549,7 @@ static void attach(int client, const struct proto_attach *msg)
 		att->client = client;
 		att->id = msg->head.id;
 		att->writable = msg->writable;
-		for (unsigned i = 0; i < MAX_FILES; i++) {
-			if (fake->files[i].ino == reply.ino)
-				att->file = &fake->files[i];
-		}
-		CHECK(att->file);
+		att->file = file_of_ino(reply.ino);
 		fake->counts.attached++;
 	}
 	transmit(client, &reply.head, -1);
@@ -581,7 +632,7 @@ static void welcome_client(void)
 		if (fake->socks[i] >= 0)
 			continue;
 		fake->socks[i] = accept4(fake->listener, NULL, NULL, SOCK_CLOEXEC);
-		fake->welcome[i] = false;
+		fake->welcome[i] = fake->held[i] = false;
 		fake->counts.connections++;
 		return;
 	}
@@ -667,17 +718,16 @@ void fake_start(const struct fake_options *options)
 int fake_file(unsigned pages)
 {
 	int fd = memfd_create("fake-file", MFD_CLOEXEC);
+	struct fake_file *file;
 	struct stat st;
 
 	CHECK(fd >= 0 && pages <= MAX_PAGES && !fstat(fd, &st));
-	for (unsigned i = 0; i < MAX_FILES; i++) {
-		if (fake->files[i].ino)
-			continue;
-		fake->files[i].ino = st.st_ino;
-		fake->files[i].size = pages;
-		return fd;
-	}
-	fake_fail(__FILE__, __LINE__, "too many files");
+	pthread_mutex_lock(&fake->mutex);
+	file = file_of_ino(0); /* one that is not used yet */
+	file->ino = st.st_ino;
+	file->size = pages;
+	pthread_mutex_unlock(&fake->mutex);
+	return fd;
 }
 
 /* With the mutex, which is let go while it waits. */
@@ -780,17 +830,23 @@ void fake_read(int fd, uint64_t pos, void *buf, size_t len)
 
 void fake_error(int err)
 {
-	pthread_mutex_lock(&fake->mutex);
-	fake->fault_error = err;
-	pthread_mutex_unlock(&fake->mutex);
+	atomic_store(&fake->fault_error, err);
 }
 
 void fake_refuse(int attach_err, int ioctl_err)
 {
-	pthread_mutex_lock(&fake->mutex);
-	fake->attach_error = attach_err;
-	fake->ioctl_error = ioctl_err;
-	pthread_mutex_unlock(&fake->mutex);
+	atomic_store(&fake->attach_error, attach_err);
+	atomic_store(&fake->ioctl_error, ioctl_err);
+}
+
+void fake_fail_remaps(int n)
+{
+	atomic_store(&fake->failing_remaps, n);
+}
+
+int fake_failing_remaps(void)
+{
+	return atomic_load(&fake->failing_remaps);
 }
 
 void fake_disconnect(void)
@@ -800,6 +856,24 @@ void fake_disconnect(void)
 		if (fake->socks[i] >= 0)
 			gone(i);
 	}
+	pthread_mutex_unlock(&fake->mutex);
+}
+
+void fake_hold_welcome(bool hold)
+{
+	pthread_mutex_lock(&fake->mutex);
+	fake->hold = hold;
+	for (int i = 0; !hold && i < MAX_CLIENTS; i++) {
+		if (fake->socks[i] >= 0 && fake->held[i])
+			welcome(i);
+	}
+	pthread_mutex_unlock(&fake->mutex);
+}
+
+void fake_granule(unsigned bytes)
+{
+	pthread_mutex_lock(&fake->mutex);
+	fake->options.granule_bytes = bytes;
 	pthread_mutex_unlock(&fake->mutex);
 }
 

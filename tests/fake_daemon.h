@@ -55,8 +55,18 @@ void fake_error(int err);
 /** fake_refuse - ATTACH and the ioctl for it fail with this until it is 0. */
 void fake_refuse(int attach_err, int ioctl_err);
 
+/** fake_fail_remaps - the library's next @n mremap(2) find no memory; how many are still to come. */
+void fake_fail_remaps(int n);
+int fake_failing_remaps(void);
+
 /** fake_disconnect - end all connections. */
 void fake_disconnect(void);
+
+/** fake_hold_welcome - let clients wait for their WELCOME until it is false again. */
+void fake_hold_welcome(bool hold);
+
+/** fake_granule - of clients that connect from now on. */
+void fake_granule(unsigned bytes);
 
 /** fake_lie - the next grant is for a range that nobody asked for. */
 void fake_lie(void);

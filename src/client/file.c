@@ -53,6 +53,7 @@ struct file *file_new(struct client *client, uint64_t dev, uint64_t ino, bool wr
 	file->dev = dev;
 	file->ino = ino;
 	file->writable = writable;
+	file->granule_bytes = PAGE_BYTES;
 	file->fd = -1;
 	file->next = client->files;
 	client->files = file;
@@ -180,6 +181,16 @@ static void fail_waiting(struct client *client, struct file *file, int err)
 	}
 }
 
+static void fail_syncing(struct file *file)
+{
+	while (file->syncing) {
+		struct call *call = file->syncing;
+
+		file->syncing = call->next;
+		call_done(call, -EIO);
+	}
+}
+
 static void die(struct client *client, struct file *file)
 {
 	send_detach(client, file);
@@ -187,6 +198,7 @@ static void die(struct client *client, struct file *file)
 	file->state = DEAD;
 	count_add(client, COUNT_LOST, 1);
 	fail_waiting(client, file, -ECONNRESET);
+	fail_syncing(file);
 	touch_wake_file(client, file);
 	file_release(client, file);
 }
@@ -287,6 +299,22 @@ void files_welcome(struct client *client, struct conn *conn)
 	}
 }
 
+static void send_sync(struct client *client, struct file *file, struct call *call)
+{
+	struct proto_plain msg = { .head = { PROTO_SYNC, sizeof(msg), file->id } };
+
+	msg.seq = call->seq = ++client->next_seq;
+	conn_send(client, file->conn, &msg.head);
+}
+
+void file_sync(struct client *client, struct file *file, struct call *call)
+{
+	call->next = file->syncing;
+	file->syncing = call;
+	if (file->state == ATTACHED)
+		send_sync(client, file, call);
+}
+
 static void serve_waiting(struct client *client, struct file *file)
 {
 	while (file->waiting && !client->frozen) {
@@ -312,13 +340,20 @@ int file_attached(struct client *client, struct conn *conn, const struct proto_a
 		try_again(client, file, msg->status ? msg->status : -ESTALE);
 		return 0;
 	}
+	if (file->found_before && file->granule_bytes < conn->granule_bytes) {
+		die(client, file);
+		return 0;
+	}
 	file->state = ATTACHED;
+	file->granule_bytes = conn->granule_bytes;
 	file->deadline_ns = 0;
 	if (file->found_before)
 		count_add(client, COUNT_RECONNECTS, 1);
 	file->found_before = true;
 	if (!file->identified)
 		give_chore(client, file, CHORE_IDENTIFY);
+	for (struct call *call = file->syncing; call; call = call->next)
+		send_sync(client, file, call);
 	touch_wake_file(client, file);
 	serve_waiting(client, file);
 	populate_step(client);
@@ -480,21 +515,10 @@ static void pay_owed(struct client *client, struct file *file)
 
 /* ---- the end of the stream ------------------------------------------------------------------- */
 
-static void fail_syncing(struct file *file)
-{
-	while (file->syncing) {
-		struct call *call = file->syncing;
-
-		file->syncing = call->next;
-		call_done(call, -EIO);
-	}
-}
-
 static void lose(struct client *client, struct file *file)
 {
 	touch_forget(client, file);
 	forget_owed(client, file);
-	fail_syncing(file);
 	file->conn = NULL;
 	file->take_back = take_back(client, file, 0, UINT64_MAX) != 0;
 	file->state = WAITING;

@@ -17,7 +17,8 @@
  *
  * A duplicate of the program's descriptor is kept for that (the program may close its own), and for
  * the children of a fork. If the mount is another one by then, the file is opened by the path that
- * it had, and taken when volume, inode and generation are the same.
+ * it had, and taken when volume, inode and generation are the same. A daemon whose granule is larger
+ * than the one before cannot serve its mappings: then the file is lost.
  *
  * The service's.
  */
@@ -42,6 +43,7 @@ struct file {
 	uint32_t id;
 	enum file_state state;
 	uint64_t dev, ino;
+	uint64_t granule_bytes; /* what its mappings are multiples of, with or without a connection */
 	bool writable;
 	bool gone;	   /* wanted by nobody; freed when the clerk is done with it */
 	bool found_before; /* has been attached: from now on it is found again, not new */
@@ -80,6 +82,12 @@ void file_want(struct client *client, struct file *file);
 
 /** file_release - free it, unless somebody needs it. */
 void file_release(struct client *client, struct file *file);
+
+/**
+ * file_sync - a CALL_SYNC of its mappings: answered when the daemon has answered, be it one that has to be
+ * found again first.
+ */
+void file_sync(struct client *client, struct file *file, struct call *call);
 
 /** file_return - [@pos, @end) is not mapped here any more: RETURN what is not mapped elsewhere. */
 void file_return(struct client *client, struct file *file, uint64_t pos, uint64_t end);

@@ -65,6 +65,7 @@ static struct file *adopt_file(struct client *client, const struct file *from)
 	if (!file)
 		return NULL;
 	file->from = from;
+	file->granule_bytes = from->granule_bytes;
 	file->found_before = true;
 	if (!from->identified)
 		return file;

@@ -37,9 +37,7 @@ static uint64_t max_u64(uint64_t a, uint64_t b)
 
 static uint64_t granule_down(const struct file *file, uint64_t pos)
 {
-	uint64_t granule = file->conn ? file->conn->granule_bytes : PAGE_BYTES;
-
-	return pos - pos % granule;
+	return pos - pos % file->granule_bytes;
 }
 
 /* ---- putting something where it faults --------------------------------------------------------- */
@@ -95,10 +93,9 @@ static int put_piece(struct client *client, struct mapping *m, uint64_t start, u
 static void put_failure(struct client *client, struct mapping *m, uint64_t addr)
 {
 	uint64_t pos = granule_down(m->file, mapping_pos(m, addr)), start, end;
-	uint64_t granule = m->file->conn ? m->file->conn->granule_bytes : PAGE_BYTES;
 
 	count_add(client, COUNT_GRANTS_FAILED, 1);
-	if (mapping_range(m, pos, pos + granule, &start, &end))
+	if (mapping_range(m, pos, pos + m->file->granule_bytes, &start, &end))
 		put_piece(client, m, start, end, PIECE_FAILED, client->nothing, 0);
 	spare_wake(client, addr, PAGE_BYTES);
 }

@@ -27,7 +27,7 @@
 
 static bool is_aligned(const struct file *file, uint64_t value)
 {
-	return !file->conn || value % file->conn->granule_bytes == 0;
+	return value % file->granule_bytes == 0;
 }
 
 /* ---- map ------------------------------------------------------------------------------------- */
@@ -431,22 +431,18 @@ static void synchronise(struct client *client, struct call *call)
 {
 	uint64_t end = call->addr + call->len;
 	struct mapping *m = mapping_in(client, call->addr, end);
-	struct proto_plain msg = { .head = { PROTO_SYNC, sizeof(msg), 0 } };
 
 	if (!m) {
 		call_done(call, (int64_t)end);
 		return;
 	}
 	call->cursor = m->span.end < end ? m->span.end : end;
-	if (m->file->state != ATTACHED) {
-		call_done(call, m->file->state == DEAD ? -EIO : (int64_t)call->cursor);
-		return;
-	}
-	msg.head.id = m->file->id;
-	msg.seq = call->seq = ++client->next_seq;
-	call->next = m->file->syncing;
-	m->file->syncing = call;
-	conn_send(client, m->file->conn, &msg.head);
+	if (m->file->state == DEAD)
+		call_done(call, -EIO);
+	else if (m->file->state == IDLE) /* of a child that has not touched it yet */
+		call_done(call, (int64_t)call->cursor);
+	else
+		file_sync(client, m->file, call);
 }
 
 /* ---- calls ----------------------------------------------------------------------------------- */
