@@ -8,13 +8,6 @@
 mnt=$work/mnt
 limit=120
 
-# direct COMMAND... - run it so; it must have had a direct mapping, and faults.
-direct() {
-	udaxrun --stats --require-direct "$@" 2>"$work/stats" || { cat "$work/stats"; return 1; }
-	grep -v ' 0 direct mappings' "$work/stats" | grep -q ' direct mappings, [1-9][0-9]* faults' ||
-		{ cat "$work/stats"; return 1; }
-}
-
 query="create table t(a integer primary key, b text, c blob);
 with recursive n(x) as (select 1 union all select x+1 from n where x<20000)
 	insert into t select x, 'row ' || (x * 7919 % 20011), zeroblob(x % 300) from n;
