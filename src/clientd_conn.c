@@ -327,8 +327,9 @@ static bool fault_is_sane(const struct conn *conn, const struct proto_fault *m)
 {
 	const uint64_t granule = conn->vol->region->granule_bytes;
 
-	return m->write <= 1 && m->first % granule == 0 && m->end % granule == 0 &&
-	       m->first <= m->pos && m->pos < m->end && m->end <= MAX_FILE_BYTES;
+	return m->write <= PROTO_LOAD_BEFORE_STORES && m->first % granule == 0 &&
+	       m->end % granule == 0 && m->first <= m->pos && m->pos < m->end &&
+	       m->end <= MAX_FILE_BYTES;
 }
 
 /* Returns false when too many wait: a client has not so many threads. */
@@ -359,7 +360,8 @@ static int on_fault(struct conn *conn, const struct proto_fault *m)
 		.fault = { .pos = m->pos,
 			   .first = m->first,
 			   .end = m->end,
-			   .write = m->write,
+			   .write = m->write == PROTO_STORE,
+			   .before_stores = m->write == PROTO_LOAD_BEFORE_STORES,
 			   .granted = send_grant },
 	};
 

@@ -45,6 +45,7 @@
 enum found {
 	FOUND,
 	FOUND_MISSING,	 /* a write fault on what is not written */
+	FOUND_UNTOUCHED, /* to be granted for stores, and the file's times have not moved */
 	FOUND_SCATTERED, /* a granule that is not one aligned run */
 };
 
@@ -85,7 +86,9 @@ static enum found look_at_extent(struct fault *fault, const struct extent *ext, 
 	fault->region_off = (ext->pblk << BLOCK_SHIFT) + (first - begin);
 	if (fault->region_off % granule)
 		return FOUND_SCATTERED;
-	answer(fault, fault->write ? GRANT_WRITE : GRANT_READ, first, end);
+	if (fault->before_stores && !fault->touched)
+		return FOUND_UNTOUCHED;
+	answer(fault, fault->write || fault->before_stores ? GRANT_WRITE : GRANT_READ, first, end);
 	return FOUND;
 }
 
@@ -232,6 +235,13 @@ static int fill_window(struct fault *fault)
 	return err;
 }
 
+/* Times that cannot move are no reason to refuse a load. */
+static void touch_times(struct fault *fault)
+{
+	fault->touched = !file_touch_written(fault->att->inode);
+	fault->before_stores = fault->touched;
+}
+
 static int make(struct fault *fault, enum found found)
 {
 	struct inode *inode = fault->att->inode;
@@ -241,6 +251,10 @@ static int make(struct fault *fault, enum found found)
 
 	if (err)
 		return err;
+	if (found == FOUND_UNTOUCHED) {
+		touch_times(fault);
+		return 0;
+	}
 	if (found == FOUND_MISSING)
 		return fill_window(fault);
 	if (!fault->may_wait)
@@ -293,6 +307,8 @@ int fault_serve(struct fault *fault)
 		err = settled(inode); /* before anything is changed */
 	if (!err && fault->write)
 		err = file_touch_written(inode);
+	fault->touched = fault->write;
+	fault->before_stores &= fault->att->writable && !volume_usable(inode->vol, true);
 	atomic_fetch_add(&inode->vol->stat.faults, 1);
 	while (!err) {
 		uint64_t generation;

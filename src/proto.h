@@ -111,8 +111,14 @@ struct proto_attached {
 	uint64_t ino;
 };
 
+enum proto_touch {
+	PROTO_LOAD,
+	PROTO_STORE,
+	PROTO_LOAD_BEFORE_STORES, /* in a mapping for stores: what is written is granted for them at once */
+};
+
 /*
- * A page at @pos was touched, to store if @write. [@first, @end) holds it: what the client could
+ * A page at @pos was touched, as @write (enum proto_touch) says. [@first, @end) holds it: what the client could
  * map in one piece now, so the answer may be larger than the page, and never exceeds it. All are
  * multiples of the granule.
  */

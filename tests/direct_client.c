@@ -215,6 +215,43 @@ static void a_store_into_a_hole_is_seen_by_all_who_had_zeroes(void **state)
 	fake_isolated(holes, 20);
 }
 
+/* What a load in a mapping for stores costs: one question where it is written, two where it is not. */
+static void round_trips(void)
+{
+	struct udax_stats s;
+	char *p, *q, *r;
+	int fd;
+
+	fake_start(&(struct fake_options){ .run_pages = 1 });
+	fd = fake_file(16);
+	fake_write(fd, 0, "written", 8);
+	fake_write(fd, 8 * PAGE, "written", 8);
+	p = map(fd, 16, RW);
+	CHECK(!strcmp(p, "written"));
+	p[0] = 'W';
+	s = stats();
+	CHECK(s.faults == 1 && s.grants_write == 1 && !s.grants_read && shows_region(p));
+	CHECK(p[PAGE] == 0 && p[PAGE + 1] == 0);
+	s = stats();
+	CHECK(s.faults == 2 && s.grants_zero == 1 && !shows_region(p + PAGE));
+	p[PAGE] = 1;
+	CHECK(stats().faults == 3);
+	q = map(fd, 16, PROT_READ);
+	CHECK(!strcmp(q, "Written") && q[PAGE] == 1);
+	s = stats();
+	CHECK(s.faults == 5 && s.grants_read == 2);
+	r = map(fd, 16, RW);
+	CHECK(!udax_populate(r + 8 * PAGE, PAGE, UDAX_POPULATE_READ));
+	r[8 * PAGE] = 'w';
+	CHECK(stats().faults == 6 && !strcmp(p, "Written"));
+}
+
+static void a_load_of_what_is_written_is_one_question(void **state)
+{
+	(void)state;
+	fake_isolated(round_trips, 20);
+}
+
 static void punch(void)
 {
 	char *p;
@@ -1296,6 +1333,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_store_reaches_the_medium_and_a_load_sees_it),
 		cmocka_unit_test(a_store_into_a_hole_is_seen_by_all_who_had_zeroes),
+		cmocka_unit_test(a_load_of_what_is_written_is_one_question),
 		cmocka_unit_test(a_punch_takes_away_what_it_punches_and_no_more),
 		cmocka_unit_test(behind_the_end_a_touch_is_a_SIGBUS_until_the_file_grows),
 		cmocka_unit_test(a_failure_is_a_SIGBUS_and_not_for_ever),

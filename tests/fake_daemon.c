@@ -443,7 +443,7 @@ static void grant_run(struct attached *att, const struct proto_fault *fault, uin
 	if (file->block[page] == HOLE)
 		grant(att, fault, PROTO_ZERO, lo, hi, 0);
 	else
-		grant(att, fault, fault->write ? PROTO_WRITE : PROTO_READ, lo, hi, 0);
+		grant(att, fault, fault->write == PROTO_LOAD ? PROTO_READ : PROTO_WRITE, lo, hi, 0);
 }
 
 static void serve(struct attached *att, const struct proto_fault *fault)
@@ -456,7 +456,7 @@ static void serve(struct attached *att, const struct proto_fault *fault)
 		park(att, fault);
 		return;
 	}
-	if (fake->fault_error || (fault->write && !att->writable)) {
+	if (fake->fault_error || (fault->write != PROTO_LOAD && !att->writable)) {
 		grant(att, fault, PROTO_FAILED, page, page + 1,
 		      fake->fault_error ? fake->fault_error : -EACCES);
 		return;
@@ -468,7 +468,7 @@ static void serve(struct attached *att, const struct proto_fault *fault)
 	}
 	if (end > file->size)
 		end = file->size;
-	if (fault->write && file->block[page] == HOLE) {
+	if (fault->write == PROTO_STORE && file->block[page] == HOLE) {
 		uint64_t lo = longest ? page : first, hi = longest ? page + 1 : end;
 		struct gate *gate = gate_open(file, lo, hi, PROTO_ZERO);
 

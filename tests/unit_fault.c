@@ -109,6 +109,19 @@ static int touch(struct peer *peer, uint64_t pos, bool write, uint64_t first, ui
 	return fault_serve(&peer->fault);
 }
 
+/* A load in a mapping that stores will come to. */
+static int touch_before_stores(struct peer *peer, uint64_t pos, uint64_t first, uint64_t end)
+{
+	peer->fault = (struct fault){ .att = peer->att,
+				      .pos = pos,
+				      .first = first,
+				      .end = end,
+				      .before_stores = true,
+				      .may_wait = true,
+				      .granted = on_granted };
+	return fault_serve(&peer->fault);
+}
+
 static void expect_grant(const struct peer *peer, enum grant_kind kind, uint64_t pos, uint64_t len)
 {
 	assert_int_equal(peer->fault.kind, kind);
@@ -326,6 +339,40 @@ static void who_attached_for_reading_is_not_let_write(void **state)
 	assert_int_equal(touch(&peer, 0, true, 0, PAGE), -EACCES);
 	assert_int_equal(granted(&peer, GRANT_WRITE), 0);
 	peer_detach(&peer);
+	close_bed(bed);
+}
+
+static uint64_t mtime_ns(struct bed *bed)
+{
+	const struct dinode *di = inode_peek(NULL, bed->inode);
+
+	return from_le64(di->mtime) * 1000000000u + from_le32(di->mtime_ns);
+}
+
+static void a_load_before_stores_is_granted_for_them_where_it_is_written(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer writer, reader;
+	uint64_t before;
+
+	(void)state;
+	put(bed, 0, 'a', PAGE);
+	put(bed, 4 * PAGE, 'a', PAGE);
+	peer_attach(&writer, bed, true);
+	peer_attach(&reader, bed, false);
+	before = mtime_ns(bed);
+	usleep(20000); /* the clock ticks every few ms */
+	assert_int_equal(touch_before_stores(&writer, 2 * PAGE, 0, 5 * PAGE), 0);
+	expect_grant(&writer, GRANT_ZERO, PAGE, 3 * PAGE);
+	assert_int_equal(mtime_ns(bed), before);
+	assert_int_equal(touch_before_stores(&writer, 0, 0, 5 * PAGE), 0);
+	expect_grant(&writer, GRANT_WRITE, 0, PAGE);
+	assert_true(mtime_ns(bed) > before);
+	assert_int_equal(touch_before_stores(&reader, 0, 0, 5 * PAGE), 0);
+	expect_grant(&reader, GRANT_READ, 0, PAGE);
+	assert_int_equal(granted(&writer, GRANT_WRITE), PAGE);
+	peer_detach(&reader);
+	peer_detach(&writer);
 	close_bed(bed);
 }
 
@@ -907,6 +954,7 @@ int main(void)
 		cmocka_unit_test(a_touch_behind_eof_is_told_so),
 		cmocka_unit_test(bytes_behind_eof_in_the_last_page_are_zero),
 		cmocka_unit_test(who_attached_for_reading_is_not_let_write),
+		cmocka_unit_test(a_load_before_stores_is_granted_for_them_where_it_is_written),
 		cmocka_unit_test(a_file_in_cached_mode_is_not_attached),
 		cmocka_unit_test(a_client_keeps_its_file_uncached),
 		cmocka_unit_test(nothing_is_granted_to_one_who_is_gone),

@@ -167,6 +167,13 @@ static void window(struct client *client, const struct mapping *m, uint64_t page
 		cut_around(page, p->lo, p->hi, lo, hi);
 }
 
+static enum proto_touch touch_of(const struct mapping *m, bool write)
+{
+	if (write)
+		return PROTO_STORE;
+	return m->prot & PROT_WRITE ? PROTO_LOAD_BEFORE_STORES : PROTO_LOAD;
+}
+
 static bool ask(struct client *client, struct mapping *m, uint64_t page, bool write, uint64_t lo,
 		uint64_t hi)
 {
@@ -175,7 +182,7 @@ static bool ask(struct client *client, struct mapping *m, uint64_t page, bool wr
 	struct proto_fault msg = {
 		.head = { PROTO_FAULT, sizeof(msg), file->id },
 		.seq = ++client->next_seq,
-		.write = write,
+		.write = touch_of(m, write),
 		.pos = mapping_pos(m, page),
 		.first = mapping_pos(m, lo),
 		.end = mapping_pos(m, hi),
