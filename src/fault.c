@@ -21,6 +21,7 @@
 
 #include "extent.h"
 #include "file.h"
+#include "fill.h"
 #include "get_blocks.h"
 #include "inode.h"
 #include "journal.h"

@@ -23,6 +23,7 @@
 
 #include "alloc.h"
 #include "extent.h"
+#include "fill.h"
 #include "gate.h"
 #include "get_blocks.h"
 #include "grant.h"
@@ -430,17 +431,24 @@ static int64_t write_locked(struct inode *inode, uint64_t pos, const unsigned ch
 	return write_range(inode, pos, buf, len, flags);
 }
 
-/* What a write of [@pos, @pos + @len) fills, as far as can be said without the iolock. */
-static int fill_for(struct inode *inode, uint64_t pos, uint64_t len, unsigned flags,
+/*
+ * What a write of [@pos, @pos + @len) fills, as far as can be said without the iolock. An append goes
+ * where EOF is then. @again: the file was cut off meanwhile; announced is all that there can be, so that it
+ * does not have to be said a third time, and clients are not waited for for ever.
+ */
+static int fill_for(struct inode *inode, uint64_t pos, uint64_t len, unsigned flags, bool again,
 		    struct fill *ret_fill)
 {
+	bool may_wait = flags & IO_MAY_WAIT, append = flags & IO_APPEND;
 	uint32_t dflags;
 	uint64_t size = file_size(inode, &dflags);
 
-	if (flags & IO_APPEND)
-		pos = size;
+	if (again)
+		return fill_begin(inode, ret_fill, 0, MAX_FILE_BYTES, true, may_wait);
+	if (append)
+		return fill_begin(inode, ret_fill, size, MAX_FILE_BYTES, true, may_wait);
 	return fill_begin(inode, ret_fill, min_u64(pos, size), pos + len, pos + len > size,
-			  flags & IO_MAY_WAIT);
+			  may_wait);
 }
 
 /* Whether that still holds, with the iolock. */
@@ -451,16 +459,16 @@ static bool fill_holds(struct inode *inode, const struct fill *fill, uint64_t po
 	uint64_t size = file_size(inode, &dflags);
 
 	if (flags & IO_APPEND)
-		return fill->extends && size >= fill->pos && size + len <= fill->end;
+		return fill->extends && size >= fill->pos;
 	return pos + len <= size || (fill->extends && size >= fill->pos);
 }
 
 static int64_t write_uncached(struct inode *inode, uint64_t pos, const unsigned char *buf,
 			      size_t len, unsigned flags)
 {
-	for (;;) {
+	for (bool again = false;; again = true) {
 		struct fill fill;
-		int64_t result = fill_for(inode, pos, len, flags, &fill);
+		int64_t result = fill_for(inode, pos, len, flags, again, &fill);
 		bool holds;
 
 		if (result)
@@ -620,7 +628,7 @@ int64_t file_copy(struct inode *in, uint64_t in_pos, struct inode *out, uint64_t
 {
 	int64_t n = file_usable(in, false);
 	struct fill fill;
-	bool holds;
+	bool holds = true;
 
 	if (!n)
 		n = file_usable(out, true);
@@ -629,7 +637,7 @@ int64_t file_copy(struct inode *in, uint64_t in_pos, struct inode *out, uint64_t
 	if (in == out && in_pos < out_pos + len && out_pos < in_pos + len)
 		return -EINVAL;
 	do {
-		n = fill_for(out, out_pos, len, flags, &fill);
+		n = fill_for(out, out_pos, len, flags, !holds, &fill);
 		if (n)
 			return n;
 		copy_lock(in, out);

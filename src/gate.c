@@ -241,15 +241,19 @@ void gate_notify(struct inode *inode, struct gate *gate, uint64_t pos, uint64_t 
 	vol->holder_ops->notify(vol->holder_ctx, inode->ino, pos, end - pos);
 }
 
-void gate_recall(struct inode *inode, struct gate *gate)
+int gate_recall(struct inode *inode, struct gate *gate, uint64_t deadline)
 {
-	struct volume *vol = inode->vol;
+	gate->recalled = gate_has_grants(inode, gate);
+	return gate->recalled ? grant_recall(inode, gate->pos, gate->end, deadline) : 0;
+}
 
-	if (!gate_has_grants(inode, gate))
+void gate_recall_wait(struct inode *inode, struct gate *gate, uint64_t deadline)
+{
+	if (!gate->recalled)
 		return;
-	sync_assert_none_held(vol->sync, HERE);
-	sync_pretend(vol->sync, LOCK_CLIENT_MMAP, HERE);
-	grant_recall(inode, gate->pos, gate->end);
+	sync_assert_none_held(inode->vol->sync, HERE);
+	sync_pretend(inode->vol->sync, LOCK_CLIENT_MMAP, HERE);
+	grant_recall_wait(inode, gate->pos, gate->end, deadline);
 }
 
 bool gate_has_grants(struct inode *inode, const struct gate *gate)

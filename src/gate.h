@@ -65,8 +65,13 @@ int gate_open(struct inode *inode, struct gate *gate, uint64_t pos, uint64_t end
 /** gate_notify - drop the kernel's copies of [@pos, @end), a part of the gate's range. */
 void gate_notify(struct inode *inode, struct gate *gate, uint64_t pos, uint64_t end);
 
-/** gate_recall - take back what clients hold of the gate's range. Waits, not beyond the deadline. */
-void gate_recall(struct inode *inode, struct gate *gate);
+/**
+ * gate_recall - ask clients for what they hold of the gate's range, until @deadline; never waits. 0, or
+ * -ENOMEM. gate_recall_wait - until they have answered, or the deadline is over; called in any case.
+ * So that an operation with two gates asks for both before it waits for either.
+ */
+int gate_recall(struct inode *inode, struct gate *gate, uint64_t deadline);
+void gate_recall_wait(struct inode *inode, struct gate *gate, uint64_t deadline);
 
 /** gate_has_grants - whether there is anything to recall. */
 bool gate_has_grants(struct inode *inode, const struct gate *gate);

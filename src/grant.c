@@ -36,6 +36,7 @@ struct recall {
 	uint32_t seq;
 	bool late;
 	uint64_t pos, end;
+	uint64_t deadline; /* of the operation that sent it */
 };
 
 static bool overlap(uint64_t pos, uint64_t end, uint64_t other_pos, uint64_t other_end)
@@ -433,13 +434,15 @@ bool grant_acknowledged(struct attachment *att, uint32_t seq)
 	return true;
 }
 
-static int recall_one(struct attachment *att, uint64_t pos, uint64_t end)
+static int recall_one(struct attachment *att, uint64_t pos, uint64_t end, uint64_t deadline)
 {
 	struct recall *recall = mem_alloc(att->inode->vol->mem, sizeof(*recall)), **link;
 
 	if (!recall)
 		return -ENOMEM;
-	*recall = (struct recall){ .seq = ++att->last_seq, .pos = pos, .end = end };
+	*recall = (struct recall){
+		.seq = ++att->last_seq, .pos = pos, .end = end, .deadline = deadline
+	};
 	for (link = &att->recalls; *link; link = &(*link)->next)
 		;
 	*link = recall;
@@ -448,21 +451,29 @@ static int recall_one(struct attachment *att, uint64_t pos, uint64_t end)
 	return 0;
 }
 
-static bool recall_unanswered(const struct holder *holder, uint64_t pos, uint64_t end)
+/* Of those that are due by @deadline: the others are another operation's, which began later. */
+static bool is_due(const struct recall *recall, uint64_t pos, uint64_t end, uint64_t deadline)
+{
+	return !recall->late && recall->deadline <= deadline &&
+	       overlap(recall->pos, recall->end, pos, end);
+}
+
+static bool recall_unanswered(const struct holder *holder, uint64_t pos, uint64_t end,
+			      uint64_t deadline)
 {
 	for (const struct attachment *att = holder->attachments; att; att = att->next)
 		for (const struct recall *recall = att->recalls; recall; recall = recall->next)
-			if (!recall->late && overlap(recall->pos, recall->end, pos, end))
+			if (is_due(recall, pos, end, deadline))
 				return true;
 	return false;
 }
 
 /* The deadline is over: what is not answered counts no more, but is remembered. */
-static void give_up(struct holder *holder, uint64_t pos, uint64_t end)
+static void give_up(struct holder *holder, uint64_t pos, uint64_t end, uint64_t deadline)
 {
 	for (struct attachment *att = holder->attachments; att; att = att->next)
 		for (struct recall *recall = att->recalls; recall; recall = recall->next) {
-			if (recall->late || !overlap(recall->pos, recall->end, pos, end))
+			if (!is_due(recall, pos, end, deadline))
 				continue;
 			att_span(att, &recall->pos, &recall->end);
 			recall->late = true;
@@ -472,32 +483,45 @@ static void give_up(struct holder *holder, uint64_t pos, uint64_t end)
 		}
 }
 
-void grant_recall(struct inode *inode, uint64_t pos, uint64_t end)
+/*
+ * Clients map whole granules, and give back whole ones. None of them is granted meanwhile: the gate stands
+ * on a part of each.
+ */
+static void whole_granules(const struct inode *inode, uint64_t *pos, uint64_t *end)
 {
-	struct volume *vol = inode->vol;
-	const uint64_t granule = vol->region->granule_bytes;
-	struct holder *holder = holder_of(inode);
-	uint64_t deadline = sync_now_ns(vol->sync) + vol->recall_timeout_ns;
-	bool waiting = true;
+	const uint64_t granule = inode->vol->region->granule_bytes;
 
-	/*
-	 * Clients map whole granules, and give back whole ones. None of them is granted meanwhile: the
-	 * gate stands on a part of each.
-	 */
-	pos = round_down(pos, granule);
-	end = end > MAX_FILE_BYTES ? UINT64_MAX : round_up(end, granule);
+	*pos = round_down(*pos, granule);
+	*end = *end > MAX_FILE_BYTES ? UINT64_MAX : round_up(*end, granule);
+}
+
+int grant_recall(struct inode *inode, uint64_t pos, uint64_t end, uint64_t deadline)
+{
+	struct holder *holder = holder_of(inode);
+	int err = 0;
+
+	whole_granules(inode, &pos, &end);
 	sync_lock(&holder->lock, 0, HERE);
-	for (struct attachment *att = holder->attachments; att; att = att->next) {
+	for (struct attachment *att = holder->attachments; att && !err; att = att->next) {
 		if (!att_bits(att, ALL_KINDS, pos, end, false))
 			continue;
-		/* Without memory: close finds the grant, and the gate goes round again. */
-		if (recall_one(att, pos, end))
-			continue;
-		atomic_fetch_add(&vol->stat.recalls, 1);
+		err = recall_one(att, pos, end, deadline);
+		atomic_fetch_add(&inode->vol->stat.recalls, !err);
 	}
-	while (waiting && recall_unanswered(holder, pos, end))
+	sync_unlock(&holder->lock, HERE);
+	return err;
+}
+
+void grant_recall_wait(struct inode *inode, uint64_t pos, uint64_t end, uint64_t deadline)
+{
+	struct holder *holder = holder_of(inode);
+	bool waiting = true;
+
+	whole_granules(inode, &pos, &end);
+	sync_lock(&holder->lock, 0, HERE);
+	while (waiting && recall_unanswered(holder, pos, end, deadline))
 		waiting = sync_wait_until(&holder->changed, &holder->lock, deadline, HERE);
-	give_up(holder, pos, end);
+	give_up(holder, pos, end, deadline);
 	sync_unlock(&holder->lock, HERE);
 }
 
@@ -537,8 +561,6 @@ bool grant_late_part(struct inode *inode, uint64_t *pos, uint64_t *end)
 	struct holder *holder = atomic_load(&inode->holder);
 	bool late;
 
-	if (atomic_load(&inode->vol->orphans))
-		return *pos < *end;
 	if (!holder || !atomic_load(&inode->vol->nlate))
 		return false;
 	sync_lock(&holder->lock, 0, HERE);
@@ -549,7 +571,7 @@ bool grant_late_part(struct inode *inode, uint64_t *pos, uint64_t *end)
 
 bool grant_is_late(struct inode *inode, uint64_t pos, uint64_t end)
 {
-	return grant_late_part(inode, &pos, &end);
+	return atomic_load(&inode->vol->orphans) || grant_late_part(inode, &pos, &end);
 }
 
 /* ---- what was stored ------------------------------------------------------------------------------ */
@@ -572,79 +594,16 @@ bool grant_take_stored(struct inode *inode)
 
 /* ---- filling -------------------------------------------------------------------------------------- */
 
-/* Whether somebody shows what the fill changes. */
-static bool fill_conflicts(const struct holder *holder, const struct fill *fill)
+bool grant_conflicts(const struct holder *holder, uint64_t pos, uint64_t end, bool extends)
 {
+	sync_assert_locked(&holder->lock);
 	for (const struct attachment *att = holder->attachments; att; att = att->next) {
-		if (att_bits(att, 1u << GRANT_ZERO, fill->pos, fill->end, false))
+		if (att_bits(att, 1u << GRANT_ZERO, pos, end, false))
 			return true;
-		if (fill->extends &&
-		    att_bits(att, 1u << GRANT_BEHIND_EOF, fill->pos, UINT64_MAX, false))
+		if (extends && att_bits(att, 1u << GRANT_BEHIND_EOF, pos, UINT64_MAX, false))
 			return true;
 	}
 	return false;
-}
-
-static void fill_announce(struct holder *holder, struct fill *fill)
-{
-	fill->next = holder->fills;
-	holder->fills = fill;
-	fill->announced = true;
-}
-
-/* Recall who shows zeroes, and announce the fill before anybody can be granted such again. */
-static int fill_recall(struct inode *inode, struct holder *holder, struct fill *fill)
-{
-	/* What lies behind EOF is behind fill->pos: file_write() sees to that. */
-	uint64_t end = fill->extends ? UINT64_MAX : fill->end;
-	struct gate gate;
-	int err = gate_open(inode, &gate, fill->pos, end, true);
-
-	if (err)
-		return err;
-	gate_recall(inode, &gate);
-	sync_lock(&holder->lock, 0, HERE);
-	if (!fill_conflicts(holder, fill))
-		fill_announce(holder, fill);
-	sync_unlock(&holder->lock, HERE);
-	gate_end(inode, &gate, false);
-	return 0;
-}
-
-int fill_begin(struct inode *inode, struct fill *fill, uint64_t pos, uint64_t end, bool extends,
-	       bool may_wait)
-{
-	struct holder *holder = atomic_load(&inode->holder);
-	int err = 0;
-
-	*fill = (struct fill){ .pos = pos, .end = end, .extends = extends };
-	if (!holder)
-		return 0; /* never opened: nobody can have it attached while the caller works on it */
-	while (!err && !fill->announced) {
-		sync_lock(&holder->lock, 0, HERE);
-		if (holder->mode == MODE_CACHED || !fill_conflicts(holder, fill))
-			fill_announce(holder, fill);
-		sync_unlock(&holder->lock, HERE);
-		if (!fill->announced)
-			err = may_wait ? fill_recall(inode, holder, fill) : -EAGAIN;
-	}
-	return err;
-}
-
-void fill_end(struct inode *inode, struct fill *fill)
-{
-	struct holder *holder = atomic_load(&inode->holder);
-	struct fill **link;
-
-	if (!fill->announced)
-		return;
-	sync_lock(&holder->lock, 0, HERE);
-	for (link = &holder->fills; *link != fill; link = &(*link)->next)
-		;
-	*link = fill->next;
-	holder->generation++;
-	sync_wake(&holder->changed);
-	sync_unlock(&holder->lock, HERE);
 }
 
 /* ---- for people ----------------------------------------------------------------------------------- */

@@ -17,16 +17,16 @@
  * gate goes on without it, and until it answers
  *   - blocks that are freed in that range go to quarantine: on the medium they are neither used nor
  *     free (plane 1 of the space maps), so that a crash does not set them free either;
- *   - blocks in it that would move are copied out first (layout.c).
+ *   - blocks in it that stay the file's, wherever they then stand, are replaced by copies first and go
+ *     to quarantine too (layout_begin): what a late client stores reaches nobody.
+ *
+ * An operation asks everybody whom it has to recall at once, and waits for all of them until one
+ * deadline. Each recall has the deadline of the operation that sent it, and only that makes its client
+ * late: another operation on the same granule, that began earlier, does not take time away.
  *
  * Quarantine ends (alloc_release_all) when no recall of any client is late (vol->nlate). Clients that
  * outlived an earlier daemon are unknown; while one of them may map the region, all of it is taken
- * for late (vol->orphans).
- *
- * Filling. Somebody who shows zeroes for a hole must not do so any longer when there is a block.
- * Whoever puts a block into a hole of a file that clients may have attached, or moves EOF up,
- * announces it (fill_begin), which recalls such grants first. A fault that found a hole while one
- * was announced looks again.
+ * for late (vol->orphans) where blocks are freed or move.
  */
 #ifndef UDAX_GRANT_H
 #define UDAX_GRANT_H
@@ -115,17 +115,21 @@ void grant_returned(struct attachment *att, uint64_t pos, uint64_t len);
 bool grant_acknowledged(struct attachment *att, uint32_t seq);
 
 /**
- * grant_recall - take back all grants in [@pos, @end), a range under an open gate: returns when
- * every client has answered, is gone, or is late. Holds nothing.
+ * grant_recall - ask for all that was granted in [@pos, @end), a range under an open gate. Never waits.
+ * The clients have until @deadline, which the caller waits for with grant_recall_wait(), whatever this
+ * returns: 0, or -ENOMEM, when not all could be asked.
+ * grant_recall_wait - returns when every client has answered, is gone, or is late. Holds nothing.
  */
-void grant_recall(struct inode *inode, uint64_t pos, uint64_t end);
+int grant_recall(struct inode *inode, uint64_t pos, uint64_t end, uint64_t deadline);
+void grant_recall_wait(struct inode *inode, uint64_t pos, uint64_t end, uint64_t deadline);
 
 /** grant_exists - whether a grant is left in the range, of a client that is not late. Locked. */
 bool grant_exists(const struct holder *holder, uint64_t pos, uint64_t end);
 
 /**
  * grant_is_late - whether somebody may still map what was in the range: a late client, or one that
- * outlived an earlier daemon. grant_late_part - cut [*pos, *end) down to the first such part of it.
+ * outlived an earlier daemon. grant_late_part - cut [*pos, *end) down to the first part of it that a late
+ * client may map; false: there is none.
  */
 bool grant_is_late(struct inode *inode, uint64_t pos, uint64_t end);
 bool grant_late_part(struct inode *inode, uint64_t *pos, uint64_t *end);
@@ -136,20 +140,11 @@ bool grant_late_part(struct inode *inode, uint64_t *pos, uint64_t *end);
  */
 bool grant_take_stored(struct inode *inode);
 
-/** An announcement that holes become blocks, or that EOF moves up. The caller's, from begin to end. */
-struct fill {
-	struct fill *next;
-	uint64_t pos, end;
-	bool extends, announced;
-};
-
 /**
- * fill_begin - before blocks are put into holes of [@pos, @end), or, with @extends, EOF moves up.
- * -EAGAIN when that means a recall and @may_wait is false; -ENOMEM. The caller holds nothing.
+ * grant_conflicts - whether somebody shows zeroes in [@pos, @end), or, with @extends, that something at
+ * @pos or behind it lies behind EOF. Locked.
  */
-int fill_begin(struct inode *inode, struct fill *fill, uint64_t pos, uint64_t end, bool extends,
-	       bool may_wait);
-void fill_end(struct inode *inode, struct fill *fill);
+bool grant_conflicts(const struct holder *holder, uint64_t pos, uint64_t end, bool extends);
 
 /** What `udaxctl holders` shows of an inode: bytes by kind, and recalls under way and late. */
 struct grant_stat {

@@ -21,7 +21,6 @@
 #include "sync.h"
 
 struct attachment;
-struct fill;
 struct inode;
 
 /** A request that was parked. The frontend embeds it, and goes on when it is resumed. */
@@ -76,13 +75,21 @@ struct gate {
 	struct gate *next;
 	uint64_t pos, end;
 	enum gate_state state;
-	bool seen;  /* a fill or write(2) was admitted since the notify began */
-	int failed; /* the error of a write that came in meanwhile */
+	bool seen;     /* a fill or write(2) was admitted since the notify began */
+	bool recalled; /* somebody was asked, and is to be waited for */
+	int failed;    /* the error of a write that came in meanwhile */
 };
 
 /* Pages that were punched as a whole: an old copy of them that is written back is discarded. */
 struct discard {
 	uint64_t first, end; /* file blocks */
+};
+
+/** An announcement that holes become blocks, or that EOF moves up: fill.h. The caller's. */
+struct fill {
+	struct fill *next;
+	uint64_t pos, end;
+	bool extends, announced;
 };
 
 struct holder {

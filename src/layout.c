@@ -6,12 +6,13 @@
  * Each change has the same shape:
  *
  *	look		at arguments and flags
- *	layout_enter	the policy excludes faults, fills and I/O, and invalidates (mmaplock.c)
+ *	layout_begin	the policy excludes faults, fills and I/O, and invalidates (mmaplock.c); what
+ *			stopped half-way is finished; blocks that a late client may still map, and that
+ *			do not go away, are replaced by copies
  *	look again	at what was true before we waited
- *	copy out	live blocks that would move, and that a late client may still map (grant.h)
  *	pending_run	manipulate the extents (pending.c)
  *	discard		remember whole punched pages in cached mode (gate.h)
- *	layout_exit
+ *	layout_end
  *
  * Truncate is a punch to the end with a size: it has the same exclusion, up or down. Plain
  * preallocation changes no mapping that anybody could have and takes only the iolock.
@@ -26,12 +27,15 @@
 #include "alloc.h"
 #include "extent.h"
 #include "file.h"
+#include "fill.h"
 #include "get_blocks.h"
 #include "grant.h"
 #include "inode.h"
 #include "journal.h"
+#include "minmax.h"
 #include "mode.h"
 #include "pending.h"
+#include "region.h"
 #include "udax/policy.h"
 #include "volume.h"
 #include "zeroing.h"
@@ -67,12 +71,42 @@ static int may_change(struct inode *inode, uint32_t forbidden_flags)
 	return flags_of(inode) & forbidden_flags ? -EPERM : 0;
 }
 
-static int enter(struct layout_change *change)
+/* The granules of the range, without the blocks that go away: those are quarantined when they do. */
+static int replace_held(const struct layout_change *change, struct inode *inode, uint64_t pos)
 {
-	return change->inode->vol->policy->layout_enter(change, HERE);
+	const uint64_t granule = inode->vol->region->granule_bytes;
+	uint64_t end = change->len > MAX_FILE_BYTES - pos ? MAX_FILE_BYTES : pos + change->len;
+	uint64_t stop, go_on;
+	int err;
+
+	pos -= pos % granule;
+	end += (granule - end % granule) % granule;
+	stop = change->free_pos < change->free_end ? min_u64(change->free_pos, end) : end;
+	go_on = change->free_pos < change->free_end ? change->free_end : end;
+	err = layout_copy_out(inode, pos, stop, change->moves);
+	return err ? err : layout_copy_out(inode, go_on, end, change->moves);
 }
 
-static void leave(struct layout_change *change)
+int layout_begin(struct layout_change *change)
+{
+	struct inode *inode = change->inode, *other = change->other;
+	int err = inode->vol->policy->layout_enter(change, HERE);
+
+	if (err)
+		return err;
+	err = pending_resume(inode);
+	if (!err && other)
+		err = pending_resume(other);
+	if (!err)
+		err = replace_held(change, inode, change->pos);
+	if (!err && other)
+		err = replace_held(change, other, change->other_pos);
+	if (err)
+		layout_end(change);
+	return err;
+}
+
+void layout_end(struct layout_change *change)
 {
 	change->inode->vol->policy->layout_exit(change, HERE);
 }
@@ -116,12 +150,15 @@ static int truncate_locked(struct inode *inode, uint64_t size, const struct layo
 {
 	struct begin begin = { .size = size, .kill_priv = ctx->kill_priv };
 	struct pending op = { .kind = PENDING_TRUNCATE, .pos = round_up(size) >> BLOCK_SHIFT };
-	int err = pending_resume(inode);
 
-	if (err)
-		return err;
 	op.len = MAX_FILE_BLOCKS - op.pos;
 	return pending_run(inode, NULL, &op, begin_truncate, &begin);
+}
+
+/* EOF may have moved down since the range was chosen: then it is too small. */
+static bool holds_eof(const struct layout_change *change)
+{
+	return round_down(inode_size(change->inode)) >= change->pos;
 }
 
 int layout_truncate(struct inode *inode, uint64_t size, const struct layout_ctx *ctx)
@@ -136,18 +173,23 @@ int layout_truncate(struct inode *inode, uint64_t size, const struct layout_ctx 
 						.inode = inode,
 						.pos = round_down(size < old ? size : old),
 						.len = UINT64_MAX,
+						.free_pos = round_up(size),
+						.free_end = MAX_FILE_BYTES,
+						.fits = holds_eof,
 						.may_wait = ctx->may_wait };
+		bool fits;
 
-		err = enter(&change);
-		if (err)
-			break;
-		/* A writer may have moved EOF while we waited: then too little is locked. */
-		if (round_down(inode_size(inode)) >= change.pos) {
-			err = truncate_locked(inode, size, ctx);
-			leave(&change);
-			break;
+		err = layout_begin(&change);
+		if (err == -ESTALE)
+			err = 0;
+		else if (!err) {
+			/* With the gate there, only what was pending can have moved it. */
+			fits = holds_eof(&change);
+			err = fits ? truncate_locked(inode, size, ctx) : 0;
+			layout_end(&change);
+			if (fits)
+				break;
 		}
-		leave(&change);
 	}
 	return err;
 }
@@ -285,11 +327,9 @@ static int punch_locked(struct layout_change *change, struct begin *begin)
 	struct inode *inode = change->inode;
 	struct pending op = { .kind = PENDING_PUNCH };
 	bool cached = change->mode == MODE_CACHED;
-	int err = pending_resume(inode);
+	int err = cached ? gate_discard_prepare(inode) : 0;
 
 	whole_blocks(begin->pos, begin->end, &op.pos, &op.len);
-	if (!err && cached)
-		err = gate_discard_prepare(inode);
 	if (err)
 		return err;
 	if (change->op == LAYOUT_ZERO)
@@ -315,29 +355,35 @@ static int punch_or_zero(struct inode *inode, enum layout_op op, bool keep_size,
 	struct begin begin = {
 		.pos = pos, .end = pos + len, .size = UINT64_MAX, .kill_priv = ctx->kill_priv
 	};
-	bool covered;
+	bool sized = op == LAYOUT_ZERO && !keep_size, fits;
 	int err;
 
-	if (op == LAYOUT_ZERO && !keep_size)
+	if (sized)
 		begin.size = pos + len;
 	do {
 		struct layout_change change = { .op = op,
 						.inode = inode,
 						.pos = change_begin(inode, pos, begin.size),
+						.fits = sized ? holds_eof : NULL,
 						.may_wait = ctx->may_wait };
 
 		change.len = round_up(pos + len) - change.pos;
+		if (op == LAYOUT_PUNCH) {
+			change.free_pos = round_up(pos);
+			change.free_end = round_down(pos + len);
+		}
 		add_edge(&change, pos);
 		add_edge(&change, pos + len);
-		err = enter(&change);
+		err = layout_begin(&change);
+		fits = err != -ESTALE;
 		if (err)
-			return err;
-		/* The file may have shrunk while we waited. */
-		covered = change_begin(inode, pos, begin.size) >= change.pos;
-		if (covered)
+			continue;
+		/* With the gate there, only what was pending can have moved EOF. */
+		fits = !change.fits || holds_eof(&change);
+		if (fits)
 			err = punch_locked(&change, &begin);
-		leave(&change);
-	} while (!covered);
+		layout_end(&change);
+	} while (!fits);
 	return err;
 }
 
@@ -349,17 +395,18 @@ static int allocate(struct inode *inode, bool keep_size, uint64_t pos, uint64_t 
 	/* An empty range of edges: only size and times of begin_punch() apply. */
 	struct begin begin = { .size = keep_size ? UINT64_MAX : pos + len,
 			       .kill_priv = ctx->kill_priv };
-	bool announced;
+	bool announced = true;
 	int err;
 
 	do {
 		struct fill fill = { .next = NULL };
-		uint64_t size = inode_size(inode);
+		/* The second time from the start of the file on: so there is no third. */
+		uint64_t size = announced ? inode_size(inode) : 0;
 
 		/* EOF moves up. Holes that become unwritten are shown as zeroes as before. */
 		err = keep_size ? 0
-				: fill_begin(inode, &fill, size, size, pos + len > size,
-					     ctx->may_wait);
+				: fill_begin(inode, &fill, size, size,
+					     !announced || pos + len > size, ctx->may_wait);
 		if (err)
 			return err;
 		sync_rw_lock(&inode->iolock, SYNC_EXCL, 0, HERE);
@@ -414,12 +461,8 @@ static int shift_locked(struct inode *inode, enum layout_op what, uint64_t pos, 
 	struct begin begin = { .size = UINT64_MAX, .kill_priv = ctx->kill_priv };
 	struct pending op = { .pos = pos >> BLOCK_SHIFT, .len = len >> BLOCK_SHIFT };
 	uint64_t size, end;
-	int err = pending_resume(inode);
+	int err = last_block(inode, &end);
 
-	if (!err)
-		err = last_block(inode, &end);
-	if (!err)
-		err = layout_copy_out(inode, pos, UINT64_MAX);
 	if (err)
 		return err;
 	size = inode_size(inode);
@@ -445,17 +488,18 @@ static int shift(struct inode *inode, enum layout_op op, uint64_t pos, uint64_t 
 					.inode = inode,
 					.pos = pos,
 					.len = UINT64_MAX,
+					.moves = true,
 					.may_wait = ctx->may_wait,
 					.needs_uncached = true };
 	int err;
 
 	if (pos % BLOCK_BYTES || len % BLOCK_BYTES)
 		return -EINVAL;
-	err = enter(&change);
+	err = layout_begin(&change);
 	if (err)
 		return err;
 	err = shift_locked(inode, op, pos, len, ctx);
-	leave(&change);
+	layout_end(&change);
 	return err;
 }
 
@@ -520,20 +564,12 @@ static int exchange_locked(struct inode *a, uint64_t a_pos, struct inode *b, uin
 			      .pos = a_pos >> BLOCK_SHIFT,
 			      .len = round_up(len) >> BLOCK_SHIFT,
 			      .partner_pos = b_pos >> BLOCK_SHIFT };
-	int err = pending_resume(a);
+	int err;
 
-	if (!err)
-		err = pending_resume(b);
-	if (err)
-		return err;
 	if (!exchangeable(a, a_pos, len) || !exchangeable(b, b_pos, len))
 		return -EINVAL;
-	err = layout_copy_out(a, a_pos, len);
-	if (!err)
-		err = layout_copy_out(b, b_pos, len);
 	/* What clients stored here goes to a file whose fsync(2) would not know of it. */
-	if (!err)
-		err = file_sync(a);
+	err = file_sync(a);
 	if (!err)
 		err = file_sync(b);
 	if (err)
@@ -550,6 +586,7 @@ int layout_exchange(struct inode *a, uint64_t a_pos, struct inode *b, uint64_t b
 					.len = round_up(len),
 					.other = b,
 					.other_pos = b_pos,
+					.moves = true,
 					.may_wait = ctx->may_wait,
 					.needs_uncached = true };
 	int err = may_change(a, DINODE_IMMUTABLE | DINODE_APPEND);
@@ -561,11 +598,11 @@ int layout_exchange(struct inode *a, uint64_t a_pos, struct inode *b, uint64_t b
 	if (a == b || a->vol != b->vol || !len || a_pos % BLOCK_BYTES || b_pos % BLOCK_BYTES ||
 	    a_pos > MAX_FILE_BYTES || b_pos > MAX_FILE_BYTES || len > MAX_FILE_BYTES)
 		return -EINVAL;
-	err = enter(&change);
+	err = layout_begin(&change);
 	if (err)
 		return err;
 	err = exchange_locked(a, a_pos, b, b_pos, len);
-	leave(&change);
+	layout_end(&change);
 	return err;
 }
 

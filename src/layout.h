@@ -33,6 +33,7 @@ enum layout_op {
 	LAYOUT_INSERT,
 	LAYOUT_EXCHANGE,
 	LAYOUT_RELOCATE,
+	LAYOUT_FILL, /* changes nothing: takes back zeroes where blocks are about to come (fill.h) */
 };
 
 /** Who asks. */
@@ -48,14 +49,23 @@ struct layout_change {
 	uint64_t pos, len;   /* bytes that are invalidated and kept invalid */
 	struct inode *other; /* of an exchange, else NULL */
 	uint64_t other_pos;
+	uint64_t free_pos, free_end; /* bytes of it whose blocks go away: none of them is kept */
+	bool moves;		     /* blocks that stay the file's, or become another's, move */
 	bool may_wait;
 	bool needs_uncached; /* -EBUSY while the file is in cached mode */
+	/*
+	 * Whether the range is (still) the right one; NULL: always. Asked when the gates stand and
+	 * nobody has been recalled yet: if not, -ESTALE. So nobody is recalled, or waited for, twice.
+	 */
+	bool (*fits)(const struct layout_change *change);
 	/* The pages at the ends of a punch of which only a part goes: 0, 1 or 2 ranges of bytes. */
 	struct {
 		uint64_t pos, end;
 	} edges[2];
 	unsigned nedges;
 	/* The policy's own, from enter to exit. */
+	uint64_t deadline;  /* for every recall of this change: sync_now_ns() time */
+	uint64_t waited_ns; /* for clients */
 	struct gate gates[2];
 	enum file_mode mode; /* when the gate was closed */
 };
@@ -82,17 +92,31 @@ int layout_exchange(struct inode *a, uint64_t a_pos, struct inode *b, uint64_t b
  * layout_relocate - see to it that each 2 MiB piece of the file that [@pos, @pos + @len) touches, and
  * that is not a hole from end to end, can be mapped huge: it moves into an aligned run of its own
  * where it does not stand in one. Uncached mode: -EBUSY. A piece that has moved stays moved when a
- * later one fails; *@ret_moved: their bytes. -ENOSPC also when no whole run is free.
+ * later one fails; *@ret_moved: their bytes, also on failure. -ENOSPC also when no whole run is free.
+ * Each piece recalls for itself; -ETIMEDOUT when the next one would have to, and clients were waited for
+ * as long as a deadline already.
  */
 int layout_relocate(struct inode *inode, uint64_t pos, uint64_t len, const struct layout_ctx *ctx,
 		    uint64_t *ret_moved);
 
 /**
- * layout_copy_out - before blocks of [@pos, @pos + @len) move to another place or file: those that a
- * late client may still map are replaced by copies, and go to quarantine. The range is excluded
- * (layout_enter). What the file reads as does not change. -ENOSPC, -EIO, -ENOMEM.
+ * layout_begin - exclude everybody from @change, finish what is pending, and replace what a late client
+ * may still map: blocks in the granules of the range that stay (all but those that the change frees) get
+ * copies in their place, and go to quarantine. What the file reads as does not change. So what a late
+ * client stores from now on is in no file. Blocks that move are replaced for clients that outlived an
+ * earlier daemon, too.
+ *
+ * 0: layout_end() undoes it. Else nothing is held, and nothing has changed that could be read: as
+ * policy->layout_enter(), -ESTALE, -ENOSPC, -EIO, -ENOMEM.
  */
-int layout_copy_out(struct inode *inode, uint64_t pos, uint64_t len);
+int layout_begin(struct layout_change *change);
+void layout_end(struct layout_change *change);
+
+/**
+ * layout_copy_out - that, for blocks of [@pos, @end): the range is excluded. @moves: as in struct
+ * layout_change. -ENOSPC, -EIO, -ENOMEM.
+ */
+int layout_copy_out(struct inode *inode, uint64_t pos, uint64_t end, bool moves);
 
 /** layout_resume - finish what the dinode says is pending. For recovery, and before a new change. */
 int layout_resume(struct inode *inode);

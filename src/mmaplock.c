@@ -145,14 +145,30 @@ static void end_gates(struct layout_change *change, bool changed)
 			gate_end(gate_inode(change, i), &change->gates[i], changed);
 }
 
+/* Everybody is asked before anybody is waited for, and for all there is one deadline. */
+static int recall(struct layout_change *change)
+{
+	struct sync *sync = change->inode->vol->sync;
+	uint64_t began = sync_now_ns(sync);
+	int err = 0;
+
+	for (unsigned i = 0; i < 2; i++)
+		if (gate_inode(change, i) && !err)
+			err = gate_recall(gate_inode(change, i), &change->gates[i],
+					  change->deadline);
+	for (unsigned i = 0; i < 2; i++)
+		if (gate_inode(change, i))
+			gate_recall_wait(gate_inode(change, i), &change->gates[i],
+					 change->deadline);
+	change->waited_ns += sync_now_ns(sync) - began;
+	return err;
+}
+
 /* Returns whether something was notified, which then must not have been entered since. */
-static bool invalidate(struct layout_change *change)
+static bool notify(struct layout_change *change)
 {
 	struct gate *gate = &change->gates[0];
 
-	for (unsigned i = 0; i < 2; i++)
-		if (gate_inode(change, i))
-			gate_recall(gate_inode(change, i), &change->gates[i]);
 	if (!change->nedges || change->mode != MODE_CACHED)
 		return false;
 	for (unsigned i = 0; i < change->nedges; i++)
@@ -204,7 +220,10 @@ static int one_round(struct layout_change *change, bool last, const struct sync_
 		if (gate_inode(change, i) &&
 		    gate_has_grants(gate_inode(change, i), &change->gates[i]))
 			return -EAGAIN; /* a recall is */
-	invalidated = invalidate(change);
+	err = recall(change);
+	if (err)
+		return err;
+	invalidated = notify(change);
 	mmaplock_excl(change->inode, change->other, site);
 	err = close_gates(change, invalidated && !last);
 	if (err) {
@@ -221,6 +240,11 @@ static int layout_enter(struct layout_change *change, const struct sync_site *si
 
 	if (err)
 		return err;
+	if (change->fits && !change->fits(change)) {
+		end_gates(change, false);
+		return -ESTALE;
+	}
+	change->deadline = sync_now_ns(vol->sync) + vol->recall_timeout_ns;
 	for (unsigned round = 1;; round++) {
 		bool last = round >= GATE_MAX_ROUNDS;
 

@@ -121,6 +121,14 @@ static int replace_blocks(struct tx *tx, struct inode *inode, uint64_t lblk, uin
 	return err;
 }
 
+/* Whether a late client may map something of the piece: then its blocks must not stay the file's. */
+static bool is_held(struct inode *inode, uint64_t lblk)
+{
+	uint64_t pos = lblk << BLOCK_SHIFT, end = pos + HUGE_BYTES;
+
+	return grant_late_part(inode, &pos, &end);
+}
+
 static int move_piece(struct tx *tx, struct inode *inode, uint64_t lblk, bool *ret_moved)
 {
 	enum piece_state state;
@@ -128,7 +136,7 @@ static int move_piece(struct tx *tx, struct inode *inode, uint64_t lblk, bool *r
 	int err = look_at(tx, inode, lblk, &state);
 
 	*ret_moved = false;
-	if (err || state != PIECE_SCATTERED)
+	if (err || state == PIECE_EMPTY || (state == PIECE_HUGE && !is_held(inode, lblk)))
 		return err;
 	/* A mapping shows what lies behind EOF in the last block, so it is made zero before. */
 	size = from_le64(inode_peek(tx, inode)->size);
@@ -143,10 +151,17 @@ static int move_piece(struct tx *tx, struct inode *inode, uint64_t lblk, bool *r
 	return err;
 }
 
-static int relocate_piece(struct inode *inode, uint64_t lblk, const struct layout_ctx *ctx,
-			  bool *ret_moved)
+static bool nobody_holds(const struct layout_change *change)
 {
-	const struct udax_policy *policy = inode->vol->policy;
+	return !gate_has_grants(change->inode, &change->gates[0]);
+}
+
+/* *@waited_ns: how long for clients, of this piece and those before. */
+static int relocate_piece(struct inode *inode, uint64_t lblk, const struct layout_ctx *ctx,
+			  uint64_t *waited_ns, bool *ret_moved)
+{
+	struct volume *vol = inode->vol;
+	const struct udax_policy *policy = vol->policy;
 	struct layout_change change = { .op = LAYOUT_RELOCATE,
 					.inode = inode,
 					.pos = lblk << BLOCK_SHIFT,
@@ -154,10 +169,15 @@ static int relocate_piece(struct inode *inode, uint64_t lblk, const struct layou
 					.may_wait = ctx->may_wait,
 					.needs_uncached = true };
 	struct tx *tx;
-	int err = policy->layout_enter(&change, HERE);
+	int err;
 
+	/* Whoever is recalled has a whole deadline, so nobody is when the time is used up. */
+	if (*waited_ns >= vol->recall_timeout_ns)
+		change.fits = nobody_holds;
+	err = policy->layout_enter(&change, HERE);
 	if (err)
-		return err;
+		return err == -ESTALE ? -ETIMEDOUT : err;
+	*waited_ns += change.waited_ns;
 	err = pending_resume(inode);
 	if (!err)
 		err = tx_begin(inode->vol, 0, &tx, HERE);
@@ -187,7 +207,7 @@ static int mapped_end(struct inode *inode, uint64_t *ret_end)
 int layout_relocate(struct inode *inode, uint64_t pos, uint64_t len, const struct layout_ctx *ctx,
 		    uint64_t *ret_moved)
 {
-	uint64_t lblk = pos / HUGE_BYTES * HUGE_BLOCKS, end, stop;
+	uint64_t lblk = pos / HUGE_BYTES * HUGE_BLOCKS, end, stop, waited_ns = 0;
 	int err = volume_usable(inode->vol, true);
 
 	*ret_moved = 0;
@@ -202,7 +222,7 @@ int layout_relocate(struct inode *inode, uint64_t pos, uint64_t len, const struc
 	for (; !err && lblk < end && lblk <= stop; lblk += HUGE_BLOCKS) {
 		bool moved = false;
 
-		err = relocate_piece(inode, lblk, ctx, &moved);
+		err = relocate_piece(inode, lblk, ctx, &waited_ns, &moved);
 		*ret_moved += moved ? HUGE_BYTES : 0;
 	}
 	return err;
@@ -210,11 +230,20 @@ int layout_relocate(struct inode *inode, uint64_t pos, uint64_t len, const struc
 
 /* ---- out of the way of a late client --------------------------------------------------------- */
 
+/* Cut [*@pos, *@end) to the first part of it that must not stay where it is. */
+static bool held_part(struct inode *inode, bool moves, uint64_t *pos, uint64_t *end)
+{
+	if (moves && atomic_load(&inode->vol->orphans))
+		return *pos < *end;
+	return grant_late_part(inode, pos, end);
+}
+
 /*
  * Copy the first run of blocks in [*@lblk, @end) that is late, at most a piece; *@lblk goes behind what
  * was looked at. Of what is unwritten only the place changes: it may have been mapped before it was.
  */
-static int copy_out_some(struct tx *tx, struct inode *inode, uint64_t *lblk, uint64_t end)
+static int copy_out_some(struct tx *tx, struct inode *inode, uint64_t *lblk, uint64_t end,
+			 bool moves)
 {
 	struct alloc_request req = { .large = false };
 	uint64_t pos = *lblk << BLOCK_SHIFT, stop = end << BLOCK_SHIFT, pblk;
@@ -223,7 +252,7 @@ static int copy_out_some(struct tx *tx, struct inode *inode, uint64_t *lblk, uin
 	int err;
 
 	*lblk = end;
-	if (!grant_late_part(inode, &pos, &stop))
+	if (!held_part(inode, moves, &pos, &stop))
 		return 0;
 	end = (stop + BLOCK_BYTES - 1) >> BLOCK_SHIFT;
 	err = get_blocks(tx, inode, pos >> BLOCK_SHIFT, end - (pos >> BLOCK_SHIFT), 0, 0, 0, &map);
@@ -242,22 +271,21 @@ static int copy_out_some(struct tx *tx, struct inode *inode, uint64_t *lblk, uin
 	return err;
 }
 
-int layout_copy_out(struct inode *inode, uint64_t pos, uint64_t len)
+int layout_copy_out(struct inode *inode, uint64_t pos, uint64_t end, bool moves)
 {
-	uint64_t stop = len > MAX_FILE_BYTES - pos ? MAX_FILE_BYTES : pos + len;
-	uint64_t lblk = pos >> BLOCK_SHIFT, end = (stop + BLOCK_BYTES - 1) >> BLOCK_SHIFT;
+	uint64_t lblk = pos >> BLOCK_SHIFT, stop = (end + BLOCK_BYTES - 1) >> BLOCK_SHIFT;
 	int err = 0;
 
-	if (!grant_is_late(inode, pos, stop))
+	if (!held_part(inode, moves, &pos, &end))
 		return 0;
-	while (!err && lblk < end) {
+	while (!err && lblk < stop) {
 		struct tx *tx;
 
 		err = tx_begin(inode->vol, 0, &tx, HERE);
 		if (err)
 			return err;
 		ilock(inode, SYNC_EXCL, HERE);
-		err = tx_end(tx, copy_out_some(tx, inode, &lblk, end));
+		err = tx_end(tx, copy_out_some(tx, inode, &lblk, stop, moves));
 		iunlock(inode, SYNC_EXCL, HERE);
 	}
 	return err;

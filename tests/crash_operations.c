@@ -16,10 +16,12 @@
 #include <cmocka.h>
 
 #include "crash.h"
+#include "fault.h"
 #include "file.h"
 #include "format.h"
 #include "inode.h"
 #include "layout.h"
+#include "mode.h"
 #include "namespace.h"
 #include "volume.h"
 #include "xattr.h"
@@ -500,6 +502,48 @@ static void op_exchange_nameless(struct volume *vol)
 	inode_put(root);
 }
 
+static void asked(struct client *client, uint32_t id, uint32_t seq, uint64_t pos, uint64_t len)
+{
+	(void)client, (void)id, (void)seq, (void)pos, (void)len;
+}
+
+static void granted(struct fault *fault)
+{
+	(void)fault;
+}
+
+/* What a client that never answers maps is replaced, and quarantined, before the file is changed. */
+static void while_late(struct volume *vol, int mode, uint64_t pos, uint64_t len)
+{
+	static const struct client_ops ops = { asked, asked };
+	struct client client = { .ops = &ops };
+	struct inode *inode = crash_open(vol, "file");
+	struct fault fault = { .end = 16 * BLOCK_BYTES, .may_wait = true, .granted = granted };
+	struct waiter waiter = { NULL };
+	enum file_mode file_mode;
+
+	vol->recall_timeout_ns = 1;
+	assert_int_equal(mode_open(inode, MODE_WANT_UNCACHED, &waiter, &file_mode), 0);
+	assert_int_equal(attach(inode, &client, 1, false, &fault.att), 0);
+	assert_int_equal(fault_serve(&fault), 0);
+	assert_int_equal(fault.kind, GRANT_READ);
+	assert_int_equal(layout_fallocate(inode, mode, pos, len, &may_wait), 0);
+	assert_int_equal(atomic_load(&vol->nlate), 1);
+	detach(fault.att);
+	mode_release(inode, 0);
+	inode_put(inode);
+}
+
+static void op_zero_late(struct volume *vol)
+{
+	while_late(vol, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 0, 2 * BLOCK_BYTES);
+}
+
+static void op_punch_edges_late(struct volume *vol)
+{
+	while_late(vol, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 100, 2 * BLOCK_BYTES);
+}
+
 static void op_relocate(struct volume *vol)
 {
 	struct inode *inode = crash_open(vol, "file");
@@ -565,6 +609,8 @@ static const struct crash_case cases[] = {
 	{ CASE("punch_of_many_extents_is_atomic", fragmented, op_punch_many) },
 	{ CASE("zero_range_is_atomic", one_file, op_zero) },
 	{ CASE("zero_range_of_many_extents_is_atomic", fragmented, op_zero_many) },
+	{ CASE("zero_range_of_what_a_late_client_maps_is_atomic", one_file, op_zero_late) },
+	{ CASE("punch_of_what_a_late_client_maps_is_atomic", one_file, op_punch_edges_late) },
 	{ CASE("fallocate_is_atomic", one_file, op_fallocate) },
 	{ CASE("collapse_is_atomic", one_file, op_collapse) },
 	{ CASE("collapse_of_many_extents_is_atomic", fragmented, op_collapse) },

@@ -15,6 +15,7 @@
 #include "alloc.h"
 #include "fault.h"
 #include "file.h"
+#include "fill.h"
 #include "gate.h"
 #include "inode.h"
 #include "layout.h"
@@ -686,6 +687,362 @@ static uint64_t punch_ns(struct bed *bed, uint64_t pos)
 	return sync_now_ns(bed->sync) - began;
 }
 
+/* ---- blocks that stay the file's ------------------------------------------------------------------ */
+
+static char file_byte(struct bed *bed, uint64_t pos)
+{
+	struct read_plan plan;
+	char c;
+
+	assert_int_equal(file_read_begin(bed->inode, pos, 1, IO_UNCACHED, &plan), 0);
+	assert_int_equal(plan.bytes, 1);
+	c = *(const char *)plan.pieces[0].iov_base;
+	file_read_end(bed->inode, &plan);
+	return c;
+}
+
+/* A client that maps the @bytes of the file for stores, and never answers. */
+static struct bed *held_bed(struct bed *bed, struct peer *peer, uint64_t bytes)
+{
+	put(bed, 0, 'a', bytes);
+	peer_attach(peer, bed, true);
+	peer->answers = NEVER;
+	assert_int_equal(touch(peer, 0, true, 0, (bytes + PAGE - 1) / PAGE * PAGE), 0);
+	return bed;
+}
+
+/* What it stores now at @pos is not in the file: there, it is @is. */
+static void expect_lost(struct bed *bed, uint64_t off, uint64_t pos, char is)
+{
+	assert_int_equal(atomic_load(&bed->vol->nlate) > 0, true);
+	assert_int_equal(file_byte(bed, pos), is);
+	region_store(bed->region, off + pos, "!", 1, HERE);
+	assert_int_equal(file_byte(bed, pos), is);
+}
+
+static void end_held(struct bed *bed, struct peer *peer)
+{
+	peer_detach(peer);
+	assert_int_equal(atomic_load(&bed->vol->nlate), 0);
+	assert_int_equal(alloc_release_all(bed->vol), 0);
+	assert_int_equal(quarantined(bed), 0);
+	close_bed(bed);
+}
+
+static void what_a_late_client_stores_is_not_in_a_range_that_was_zeroed(void **state)
+{
+	struct peer peer;
+	struct bed *bed = held_bed(open_bed(), &peer, 8 * PAGE);
+	uint64_t off = peer.fault.region_off;
+
+	(void)state;
+	assert_int_equal(layout_fallocate(bed->inode, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
+					  2 * PAGE, 3 * PAGE, &waits),
+			 0);
+	assert_int_equal(quarantined(bed), 3);
+	/* With blocks that are written again it would be seen. */
+	put(bed, 2 * PAGE + 100, 'b', 3 * PAGE - 200);
+	for (uint64_t page = 2; page < 4; page++)
+		expect_lost(bed, off, page * PAGE, page == 2 ? 0 : 'b');
+	assert_int_equal(file_byte(bed, PAGE), 'a');
+	end_held(bed, &peer);
+}
+
+static void what_a_late_client_stores_is_not_at_the_edges_of_a_punch(void **state)
+{
+	struct peer peer;
+	struct bed *bed = held_bed(open_bed(), &peer, 8 * PAGE);
+	uint64_t off = peer.fault.region_off;
+
+	(void)state;
+	assert_int_equal(layout_fallocate(bed->inode, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					  PAGE + 100, 2 * PAGE, &waits),
+			 0);
+	assert_int_equal(quarantined(bed), 3); /* one was freed, two are copies now */
+	expect_lost(bed, off, PAGE + 50, 'a');
+	expect_lost(bed, off, PAGE + 150, 0);
+	expect_lost(bed, off, 3 * PAGE + 50, 0);
+	expect_lost(bed, off, 3 * PAGE + 150, 'a');
+	end_held(bed, &peer);
+}
+
+static void what_a_late_client_stores_is_not_in_the_last_page_after_truncate(void **state)
+{
+	struct peer peer;
+	struct bed *bed = held_bed(open_bed(), &peer, 8 * PAGE);
+	uint64_t off = peer.fault.region_off;
+
+	(void)state;
+	resize(bed, 3 * PAGE + 100);
+	assert_int_equal(quarantined(bed), 5);
+	expect_lost(bed, off, 3 * PAGE + 50, 'a');
+	end_held(bed, &peer);
+}
+
+static void what_a_late_client_stores_is_not_in_a_file_whose_size_was_set_up(void **state)
+{
+	struct peer peer;
+	struct bed *bed = held_bed(open_bed(), &peer, PAGE + 100);
+	uint64_t off = peer.fault.region_off;
+
+	(void)state;
+	resize(bed, 4 * PAGE);
+	assert_int_equal(quarantined(bed), 1);
+	expect_lost(bed, off, PAGE + 50, 'a');
+	expect_lost(bed, off, PAGE + 150, 0);
+	end_held(bed, &peer);
+}
+
+static void what_a_late_client_stores_is_not_in_front_of_an_append(void **state)
+{
+	struct peer peer;
+	struct bed *bed = held_bed(open_bed(), &peer, PAGE + 100);
+	uint64_t off = peer.fault.region_off;
+
+	(void)state;
+	assert_int_equal(touch(&peer, 2 * PAGE, true, 2 * PAGE, 4 * PAGE), 0);
+	expect_grant(&peer, GRANT_BEHIND_EOF, 2 * PAGE, 2 * PAGE);
+	assert_int_equal(file_write(bed->inode, 0, "b", 1, IO_APPEND | IO_MAY_WAIT), 1);
+	assert_int_equal(quarantined(bed), 1);
+	expect_lost(bed, off, PAGE + 50, 'a');
+	expect_lost(bed, off, PAGE + 100, 'b');
+	end_held(bed, &peer);
+}
+
+static void what_a_late_client_stores_is_not_in_front_of_what_was_preallocated(void **state)
+{
+	struct peer peer;
+	struct bed *bed = held_bed(open_bed(), &peer, PAGE + 100);
+	uint64_t off = peer.fault.region_off;
+
+	(void)state;
+	assert_int_equal(touch(&peer, 2 * PAGE, true, 2 * PAGE, 4 * PAGE), 0);
+	assert_int_equal(layout_fallocate(bed->inode, 0, 2 * PAGE, PAGE, &waits), 0);
+	assert_int_equal(quarantined(bed), 1);
+	expect_lost(bed, off, PAGE + 50, 'a');
+	expect_lost(bed, off, PAGE + 150, 0);
+	end_held(bed, &peer);
+}
+
+static void what_a_late_client_stores_is_not_beside_a_hole_that_is_written(void **state)
+{
+	struct peer peer;
+	struct bed *bed = held_bed(open_bed(), &peer, 2 * PAGE);
+	uint64_t off = peer.fault.region_off;
+
+	(void)state;
+	assert_int_equal(layout_fallocate(bed->inode, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					  PAGE, PAGE, &waits),
+			 0);
+	assert_int_equal(touch(&peer, PAGE, false, PAGE, 2 * PAGE), 0);
+	expect_grant(&peer, GRANT_ZERO, PAGE, PAGE);
+	put(bed, 100, 'b', PAGE);
+	expect_lost(bed, off, 50, 'a');
+	expect_lost(bed, off, 150, 'b');
+	end_held(bed, &peer);
+}
+
+static void what_a_late_client_stores_is_not_in_what_is_copied_over_it(void **state)
+{
+	struct peer peer;
+	struct bed *bed = held_bed(open_bed(), &peer, PAGE + 100);
+	uint64_t off = peer.fault.region_off;
+
+	(void)state;
+	assert_int_equal(touch(&peer, 2 * PAGE, true, 2 * PAGE, 4 * PAGE), 0);
+	assert_int_equal(file_copy(bed->inode, 0, bed->inode, PAGE + 50, PAGE, IO_MAY_WAIT), PAGE);
+	expect_lost(bed, off, PAGE + 20, 'a');
+	expect_lost(bed, off, PAGE + 200, 'a');
+	end_held(bed, &peer);
+}
+
+static void what_a_late_client_stores_is_not_beside_what_another_ones_fault_made(void **state)
+{
+	struct peer peer, other;
+	struct bed *bed = held_bed(open_bed(), &peer, 2 * PAGE);
+	uint64_t off = peer.fault.region_off;
+
+	(void)state;
+	resize(bed, 8 * PAGE);
+	assert_int_equal(touch(&peer, 4 * PAGE, false, 2 * PAGE, 8 * PAGE), 0);
+	expect_grant(&peer, GRANT_ZERO, 2 * PAGE, 6 * PAGE);
+	peer_attach(&other, bed, true);
+	assert_int_equal(touch(&other, 4 * PAGE, true, 0, 8 * PAGE), 0);
+	assert_int_equal(other.fault.kind, GRANT_WRITE);
+	expect_lost(bed, off, PAGE, 'a');
+	peer_detach(&other);
+	end_held(bed, &peer);
+}
+
+static void what_a_late_client_stores_is_not_in_a_file_that_could_not_be_collapsed(void **state)
+{
+	struct peer peer;
+	struct bed *bed = held_bed(open_bed(), &peer, 4 * PAGE);
+	uint64_t off = peer.fault.region_off;
+
+	(void)state;
+	assert_int_equal(layout_fallocate(bed->inode, FALLOC_FL_COLLAPSE_RANGE, 0, 4 * PAGE,
+					  &waits),
+			 -EINVAL);
+	expect_lost(bed, off, PAGE, 'a');
+	end_held(bed, &peer);
+}
+
+/* Not moving what stands well already leaves it where it is held. */
+static void what_a_late_client_stores_is_not_in_a_piece_that_stood_well(void **state)
+{
+	struct peer peer;
+	struct bed *bed = held_bed(open_bed(), &peer, 2 * MIB);
+	uint64_t off = peer.fault.region_off, moved;
+
+	(void)state;
+	assert_int_equal(off % (2 * MIB), 0);
+	assert_int_equal(layout_relocate(bed->inode, 0, 1, &waits, &moved), 0);
+	assert_int_equal(moved, 2 * MIB);
+	assert_int_equal(quarantined(bed), 512);
+	expect_lost(bed, off, PAGE, 'a');
+	end_held(bed, &peer);
+}
+
+static uint64_t fill_volume(struct bed *bed)
+{
+	uint64_t at = 64 * MIB;
+
+	assert_int_equal(layout_fallocate(bed->inode, FALLOC_FL_KEEP_SIZE, at, bed_free(bed) * PAGE,
+					  &waits),
+			 -ENOSPC);
+	for (uint64_t n = bed_free(bed); n; n /= 2)
+		while (layout_fallocate(bed->inode, FALLOC_FL_KEEP_SIZE, at, n * PAGE, &waits) == 0)
+			at += n * PAGE;
+	return at;
+}
+
+/* There is no room for copies: an error, and the file is as it was. */
+static void what_a_late_client_holds_is_not_zeroed_without_room_for_another(void **state)
+{
+	struct peer peer;
+	struct bed *bed = held_bed(open_bed(), &peer, 8 * PAGE);
+	uint64_t off = peer.fault.region_off;
+
+	(void)state;
+	fill_volume(bed);
+	assert_int_equal(layout_fallocate(bed->inode, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 0,
+					  8 * PAGE, &waits),
+			 -ENOSPC);
+	assert_int_equal(quarantined(bed), 0);
+	for (uint64_t pos = 0; pos < 8 * PAGE; pos += PAGE)
+		assert_int_equal(file_byte(bed, pos), 'a');
+	assert_int_equal(byte_at(bed, off), 'a');
+	/* What frees blocks needs no room for them. */
+	resize(bed, 0);
+	end_held(bed, &peer);
+}
+
+static void what_a_late_client_stores_is_in_no_part_of_a_granule_that_was_punched(void **state)
+{
+	struct peer peer;
+	struct bed *bed =
+		held_bed(open_bed_on(region_record_new(NULL, 32 * MIB, 2 * MIB)), &peer, 2 * MIB);
+	uint64_t off = peer.fault.region_off;
+
+	(void)state;
+	punch_ns(bed, 5 * PAGE);
+	assert_int_equal(quarantined(bed), 512);
+	expect_lost(bed, off, 0, 'a');
+	expect_lost(bed, off, 6 * PAGE, 'a');
+	expect_lost(bed, off, 5 * PAGE, 0);
+	end_held(bed, &peer);
+}
+
+/* ---- one deadline --------------------------------------------------------------------------------- */
+
+#define MS UINT64_C(1000000)
+
+static struct inode *make_other(struct bed *bed, size_t len)
+{
+	struct cred cred = { 0 };
+	struct waiter waiter = { NULL };
+	struct inode *root, *other;
+	char *buf = calloc(1, len);
+	enum file_mode mode;
+
+	assert_non_null(buf);
+	assert_int_equal(inode_get(bed->vol, ROOT_INO, &root), 0);
+	assert_int_equal(ns_create(root, "other", 5, S_IFREG | 0600, &cred, 0, 0, &other), 0);
+	assert_int_equal(file_write(other, 0, buf, len, IO_MAY_WAIT), len);
+	assert_int_equal(mode_open(other, MODE_WANT_UNCACHED, &waiter, &mode), 0);
+	inode_put(root);
+	free(buf);
+	return other;
+}
+
+static void an_exchange_waits_for_one_deadline_not_for_two(void **state)
+{
+	struct peer peer, second = { .client.ops = &ops, .answers = NEVER };
+	struct bed *bed = held_bed(open_bed(), &peer, 8 * PAGE);
+	struct inode *other = make_other(bed, 8 * PAGE);
+	uint64_t began;
+
+	(void)state;
+	second.sync = bed->sync;
+	bed->vol->recall_timeout_ns = 300 * MS;
+	assert_int_equal(attach(other, &second.client, 1, true, &second.att), 0);
+	assert_int_equal(touch(&second, 0, true, 0, 8 * PAGE), 0);
+	began = sync_now_ns(bed->sync);
+	assert_int_equal(layout_exchange(bed->inode, 0, other, 0, 8 * PAGE, &waits), 0);
+	assert_in_range(sync_now_ns(bed->sync) - began, 300 * MS, 500 * MS);
+	assert_int_equal(atomic_load(&bed->vol->nlate), 2);
+	assert_int_equal(quarantined(bed), 16);
+	peer_detach(&second);
+	mode_release(other, 0);
+	inode_put(other);
+	end_held(bed, &peer);
+}
+
+/* Recalls of two operations on one granule: that the first one's time is over says nothing of the other's. */
+static void a_recall_is_late_by_its_own_deadline_only(void **state)
+{
+	struct peer peer, second;
+	struct bed *bed = open_bed();
+	uint64_t now;
+
+	(void)state;
+	put(bed, 0, 'a', PAGE);
+	peer_attach(&peer, bed, true);
+	peer_attach(&second, bed, true);
+	peer.answers = second.answers = NEVER;
+	now = sync_now_ns(bed->sync);
+	assert_int_equal(touch(&peer, 0, true, 0, PAGE), 0);
+	assert_int_equal(grant_recall(bed->inode, 0, 10, now + 50 * MS), 0);
+	assert_int_equal(touch(&second, 0, true, 0, PAGE), 0);
+	assert_int_equal(grant_recall(bed->inode, 20, 30, now + 5000 * MS), 0);
+	grant_recall_wait(bed->inode, 0, 10, now + 50 * MS);
+	assert_true(sync_now_ns(bed->sync) - now < 3000 * MS);
+	assert_int_equal(atomic_load(&bed->vol->nlate), 1);
+	assert_true(grant_acknowledged(second.att, second.seq));
+	assert_int_equal(second.nlate, 0);
+	peer_detach(&second);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+static void a_relocation_stops_when_it_has_waited_for_a_deadline(void **state)
+{
+	struct peer peer;
+	struct bed *bed =
+		held_bed(open_bed_on(region_record_new(NULL, 64 * MIB, PAGE)), &peer, 8 * MIB);
+	uint64_t began, moved;
+
+	(void)state;
+	bed->vol->recall_timeout_ns = 300 * MS;
+	began = sync_now_ns(bed->sync);
+	assert_int_equal(layout_relocate(bed->inode, 0, 8 * MIB, &waits, &moved), -ETIMEDOUT);
+	assert_in_range(sync_now_ns(bed->sync) - began, 300 * MS, 590 * MS);
+	assert_int_equal(moved, 2 * MIB);
+	assert_int_equal(peer.nrecalls, 1);
+	end_held(bed, &peer);
+}
+
 /* ---- corners ------------------------------------------------------------------------------------ */
 
 static void a_recall_is_of_whole_granules(void **state)
@@ -752,10 +1109,10 @@ static void blocks_that_a_late_client_maps_do_not_move_when_they_are_unwritten(v
 	assert_int_equal(layout_fallocate(bed->inode, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
 					  4 * PAGE, 4 * PAGE, &waits),
 			 0);
-	assert_int_equal(quarantined(bed), 0);
+	assert_int_equal(quarantined(bed), 4); /* replaced already */
 	assert_int_equal(
 		layout_fallocate(bed->inode, FALLOC_FL_COLLAPSE_RANGE, 0, 2 * PAGE, &waits), 0);
-	assert_int_equal(quarantined(bed), 4);
+	assert_int_equal(quarantined(bed), 8);
 	peer_detach(&peer);
 	close_bed(bed);
 }
@@ -969,6 +1326,26 @@ int main(void)
 		cmocka_unit_test(what_a_late_client_maps_is_not_used_again),
 		cmocka_unit_test(blocks_that_a_late_client_maps_do_not_move),
 		cmocka_unit_test(nobody_waits_longer_than_the_deadline),
+		cmocka_unit_test(what_a_late_client_stores_is_not_in_a_range_that_was_zeroed),
+		cmocka_unit_test(what_a_late_client_stores_is_not_at_the_edges_of_a_punch),
+		cmocka_unit_test(what_a_late_client_stores_is_not_in_the_last_page_after_truncate),
+		cmocka_unit_test(what_a_late_client_stores_is_not_in_a_file_whose_size_was_set_up),
+		cmocka_unit_test(what_a_late_client_stores_is_not_in_front_of_an_append),
+		cmocka_unit_test(
+			what_a_late_client_stores_is_not_in_front_of_what_was_preallocated),
+		cmocka_unit_test(what_a_late_client_stores_is_not_beside_a_hole_that_is_written),
+		cmocka_unit_test(what_a_late_client_stores_is_not_in_what_is_copied_over_it),
+		cmocka_unit_test(
+			what_a_late_client_stores_is_not_beside_what_another_ones_fault_made),
+		cmocka_unit_test(
+			what_a_late_client_stores_is_not_in_a_file_that_could_not_be_collapsed),
+		cmocka_unit_test(what_a_late_client_stores_is_not_in_a_piece_that_stood_well),
+		cmocka_unit_test(what_a_late_client_holds_is_not_zeroed_without_room_for_another),
+		cmocka_unit_test(
+			what_a_late_client_stores_is_in_no_part_of_a_granule_that_was_punched),
+		cmocka_unit_test(an_exchange_waits_for_one_deadline_not_for_two),
+		cmocka_unit_test(a_recall_is_late_by_its_own_deadline_only),
+		cmocka_unit_test(a_relocation_stops_when_it_has_waited_for_a_deadline),
 		cmocka_unit_test(a_recall_is_of_whole_granules),
 		cmocka_unit_test(a_gate_in_a_page_is_on_the_page),
 		cmocka_unit_test(

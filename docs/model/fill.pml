@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
 /*
  * fill.pml - a hole gets a block, or EOF moves up, while clients show zeroes, or SIGBUS, where that
- * is: "Filling" of src/grant.h, which is fill_begin() and fill_end() of src/grant.c, and who calls
- * them: fill_window() of src/fault.c, write_uncached() and fill_for() of src/file.c, allocate() of
+ * is: fill_begin() and fill_end() of src/fill.c, and who calls them: fill_window() of src/fault.c, write_uncached() and fill_for() of src/file.c, allocate() of
  * src/layout.c. One page of one file in uncached mode; two clients.
  *
  * Unlike a change of the layout, a fill keeps nobody out: it is announced, in one step with seeing
- * that nobody shows what it changes. If somebody does, he is recalled first, under a gate that is
- * never closed. A FAULT that found a hole is not granted zeroes while a fill is announced, nor when
+ * that nobody shows what it changes. If somebody does, he is recalled first, as by a change of the
+ * layout, and it is announced while that excludes everybody. A FAULT that found a hole is not granted zeroes while a fill is announced, nor when
  * one has ended since it began to look.
  *
  * The rule: when the write(2), or the store, that put something there has returned, nobody who is
@@ -239,12 +238,14 @@ inline fill_begin(of_page, extends)
 	:: atomic { announced -> break }
 	:: atomic { !announced && !CONFLICTS(of_page, extends) -> announce(of_page, extends); break }
 	:: atomic { !announced && CONFLICTS(of_page, extends) -> skip };
-	   /* fill_recall() */
+	   /* recall_and_announce() */
 	   atomic { !gate -> gate = true };
 	   recall();
+	   atomic { !iolock -> iolock = true };
+	   atomic { mmaplock_shared == 0 && !mmaplock_excl -> mmaplock_excl = true };
 #ifdef BROKEN_ANNOUNCED_AFTER_THE_GATE
 	   /* Row 11: what was recalled is granted again between the two. */
-	   gate = false;
+	   atomic { gate = false; generation++; iolock = false; mmaplock_excl = false };
 	   atomic { announce(of_page, extends) }
 #else
 	   atomic {
@@ -257,7 +258,7 @@ inline fill_begin(of_page, extends)
 		:: else
 #endif
 		fi };
-	   gate = false /* gate_end(): the layout has not changed */
+	   atomic { gate = false; generation++; iolock = false; mmaplock_excl = false } /* layout_end() */
 #endif
 	od
 #endif

@@ -12,7 +12,8 @@
  * What is chosen on the command line (docs/model/run):
  *
  *   PUNCH, MOVE, EXCHANGE   what the layout change does to the block: frees it, moves its content to
- *                           another one, gives it to another file; CHANGES=n: so many times
+ *   KEEP                    another one, gives it to another file, keeps it (zero range, the page at the
+ *                           edge of a punch, or of a truncate); CHANGES=n: so many times
  *   CLIENTS=n ACCESSES=n    how many clients, and what each does
  *   PRIVATE_VIEW            a MAP_PRIVATE mapping in the process of the first client
  *   WRITE                   write(2) with O_DIRECT; FROM_MAPPING: its buffer is a direct mapping
@@ -41,6 +42,7 @@ bool store_not_seen;	/* one client did not see what another one stored before */
 bool private_view_wrong; /* the kernel filled a page from a block that is not the file's */
 bool grant_to_the_dead; /* recorded in an attachment that is gone */
 bool space_lost;	/* nobody is late, and what was in quarantine stays there */
+bool late_store_seen;	/* stored after the deadline, and in the file */
 bool write_lost, store_lost; /* in the end */
 
 #define BREAK_IF(condition, rule)                                                                 \
@@ -131,6 +133,7 @@ inline mmap_lock(c)
 }
 
 bool i_rwsem, change_returned, write_returned, store_done;
+bool kept; /* a change of what is in the block was made */
 byte finished;
 
 inline send(c, what, b) /* within atomic: under holder->lock, and never waits */
@@ -195,6 +198,7 @@ again:		if
 #endif
 				store_done = store_done || c == 0
 			:: else /* a late client's view is old, and its stores are lost */
+				BREAK_IF(c == 0 && kept && mapped[c] == map, late_store_seen)
 			fi;
 			if
 			:: c == 0 -> medium[mapped[c]] = medium[mapped[c]] | STORED
@@ -372,6 +376,48 @@ inline close_gate()
 	od
 }
 
+/* put_blocks(), and the commit */
+inline free_block(b)
+{
+#ifdef BROKEN_NO_QUARANTINE
+	/* Row 40: a client was recalled and has not acknowledged. */
+	late = false;
+#else
+	late = SOMEBODY_LATE;
+#endif
+	atomic {
+		if
+		:: late -> owner[b] = QUARANTINED
+		:: else -> owner[b] = FREE; BREAK_IF(MAPS(b), freed_while_mapped)
+		fi;
+		late = false }
+}
+
+/*
+ * layout_begin(): what a late client may map, and stays the file's, is replaced. Without room: ENOSPC, and
+ * nothing changes.
+ */
+inline replace_held()
+{
+	no_room = false;
+#ifndef BROKEN_KEEPS_HELD_BLOCK
+	/* Without it, row 73: what is stored after the deadline is in the file. */
+	if
+	:: SOMEBODY_LATE && map < BLOCKS ->
+		old = map;
+		if
+		:: atomic { owner[1 - old] == FREE -> owner[1 - old] = OURS };
+		   medium[1 - old] = medium[old];
+		   map = 1 - old;
+		   free_block(old)
+		:: atomic { owner[1 - old] != FREE -> no_room = true }
+		fi;
+		old = 0
+	:: !SOMEBODY_LATE || map >= BLOCKS
+	fi
+#endif
+}
+
 /* layout_exit(): the locks, gate_end() */
 inline end_gate()
 {
@@ -446,19 +492,23 @@ again:		atomic { gate == NO_GATE || TOLD_OF_THE_END -> /* grant_generation() */
 #ifdef WRITE
 proctype Writer()
 {
+	byte old;
+	bool late, no_room;
+
 #ifdef FROM_MAPPING
 	io_in_flight = (mapped[0] != NOTHING); /* its buffer lies there */
 #endif
 	atomic { !i_rwsem -> i_rwsem = true };
 
 	/* FUSE_WRITE: write_uncached(). fill_begin() */
-	do
-	:: atomic { given[0] != HOLE && given[1] != HOLE -> filling = true; break }
+	if
+	:: atomic { given[0] != HOLE && given[1] != HOLE -> filling = true }
 	:: atomic { given[0] == HOLE || given[1] == HOLE -> skip };
-	   atomic { gate == NO_GATE -> gate = OPEN };
-	   recall();
-	   gate = NO_GATE /* announced before, in fact: fill.pml */
-	od;
+	   close_gate();
+	   replace_held(); /* without room it would end here */
+	   filling = true;
+	   end_gate()
+	fi;
 	atomic { !iolock -> /* taken, and let go of, in this step */
 		if
 		:: map == HOLE -> allocate()
@@ -533,30 +583,13 @@ end:	do
 
 /* ---- the layout change ----------------------------------------------------------------------- */
 
-/* put_blocks(), and the commit */
-inline free_block(b)
-{
-#ifdef BROKEN_NO_QUARANTINE
-	/* Row 40: a client was recalled and has not acknowledged. */
-	late = false;
-#else
-	late = SOMEBODY_LATE;
-#endif
-	atomic {
-		if
-		:: late -> owner[b] = QUARANTINED
-		:: else -> owner[b] = FREE; BREAK_IF(MAPS(b), freed_while_mapped)
-		fi;
-		late = false }
-}
-
-#if defined(PUNCH) || defined(MOVE) || defined(EXCHANGE)
+#if defined(PUNCH) || defined(MOVE) || defined(EXCHANGE) || defined(KEEP)
 proctype Change()
 {
 	byte old, left = CHANGES;
-	bool late;
+	bool late, no_room;
 
-#ifdef PUNCH
+#if defined(PUNCH) || defined(KEEP)
 	atomic { !i_rwsem -> i_rwsem = true }; /* FALLOCATE; the others are ioctls */
 #endif
 again:	close_gate();
@@ -566,6 +599,13 @@ again:	close_gate();
 #if defined(PUNCH)
 		map = HOLE;
 		free_block(old)
+#elif defined(KEEP)
+		replace_held();
+		atomic {
+			if
+			:: !no_room -> kept = true
+			:: else
+			fi }
 #elif defined(MOVE)
 		if
 		:: atomic { owner[1 - old] == FREE -> owner[1 - old] = OURS };

@@ -306,7 +306,8 @@ struct udax_ioc_relocate {
  * holes in a piece that moves become zeroes with blocks. What the file reads as does not change.
  * Each piece moves wholly or not at all, also in a crash.
  *
- * ENOSPC: no free 2 MiB run is left, although there may be free blocks. Otherwise as
+ * ENOSPC: no free 2 MiB run is left, although there may be free blocks. ETIMEDOUT: clients that map it
+ * were waited for as long as the mount's recall_timeout; what was moved stays moved. Otherwise as
  * UDAX_IOC_COLLAPSE, except that immutable files can be moved.
  */
 #define UDAX_IOC_RELOCATE _IOWR(UDAX_IOC_MAGIC, 13, struct udax_ioc_relocate)

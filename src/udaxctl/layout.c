@@ -257,6 +257,12 @@ const struct verb verb_exchange = {
 
 static int relocate_refused(const struct verb *verb, const char *path, int error)
 {
+	if (error == ETIMEDOUT)
+		return cli_error(
+			"%s: programs that map it directly kept it waiting for the mount's "
+			"recall_timeout; what was moved before stays moved ('udaxctl holders' shows "
+			"who is late)",
+			path);
 	if (error != ENOSPC)
 		return refused(verb, path, error);
 	return cli_error(
