@@ -15,6 +15,7 @@
 #include "frontend.h"
 #include "region.h"
 #include "rules.h"
+#include "sync_lab.h"
 
 static struct pte *pte_of(struct process *p, unsigned file, unsigned cell)
 {
@@ -153,12 +154,15 @@ bool client_runs(void *process)
 bool client_is_late(struct process *p, unsigned file, unsigned page)
 {
 	uint64_t pos = (uint64_t)page << BLOCK_SHIFT;
+	struct sched *s = p->w->sched;
 	bool late = p->late[file];
 
+	sched_touch(s, &p->object, ACCESS_READ);
 	if (!late && p->attachments[file]) {
-		p->w->sched->quiet = true;
+		sync_lab_look(&holder_of(p->w->inodes[file])->lock);
+		s->quiet = true;
 		late = grant_is_late(p->w->inodes[file], pos, pos + BLOCK_BYTES);
-		p->w->sched->quiet = false;
+		s->quiet = false;
 	}
 	return late;
 }

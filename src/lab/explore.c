@@ -12,7 +12,8 @@
 #include <string.h>
 #include <time.h>
 
-#define FIRST_STATES ((size_t)1 << 12)
+#include "seen.h"
+
 #define MOST_STATES ((size_t)1 << 24)
 #define PROGRESS_EVERY 1024u
 #define CLOCK_BIT (UINT32_C(1) << SCHED_CLOCK)
@@ -21,14 +22,6 @@ struct decision {
 	uint32_t enabled, todo;
 	uint8_t current, chosen; /* 255: nobody could go on */
 	uint16_t preemptions;	 /* before it */
-};
-
-/* States seen, with the fewest preemptions that they were reached with. */
-struct seen {
-	uint64_t *keys;
-	uint8_t *preemptions;
-	size_t room, used, most;
-	bool full;
 };
 
 struct search {
@@ -41,7 +34,7 @@ struct search {
 	unsigned bound;
 	bool bound_met; /* something was left out because of it */
 	bool confused;	/* a replay came to other decisions than before */
-	struct seen seen;
+	struct seen seen, outcomes;
 	struct timespec begin;
 
 	uint64_t random; /* the other strategies */
@@ -65,87 +58,6 @@ static uint64_t random_next(struct search *search)
 	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
 	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
 	return z ^ z >> 31;
-}
-
-/* ---- states ------------------------------------------------------------------------------------- */
-
-static int seen_new(struct seen *seen, size_t most)
-{
-	*seen = (struct seen){ .room = FIRST_STATES, .most = most };
-	seen->keys = calloc(seen->room, sizeof(*seen->keys));
-	seen->preemptions = calloc(seen->room, sizeof(*seen->preemptions));
-	return seen->keys && seen->preemptions ? 0 : -ENOMEM;
-}
-
-static void seen_clear(struct seen *seen)
-{
-	memset(seen->keys, 0, seen->room * sizeof(*seen->keys));
-	seen->used = 0;
-	seen->full = false;
-}
-
-static void seen_delete(struct seen *seen)
-{
-	free(seen->keys);
-	free(seen->preemptions);
-}
-
-static size_t place_of(const struct seen *seen, uint64_t key)
-{
-	size_t at = (key >> 1) & (seen->room - 1);
-
-	while (seen->keys[at] && seen->keys[at] != key)
-		at = (at + 1) & (seen->room - 1);
-	return at;
-}
-
-/* Twice the room, if that is allowed and to be had. */
-static bool seen_grow(struct seen *seen)
-{
-	struct seen old = *seen;
-
-	if (2 * old.room > old.most)
-		return false;
-	seen->room = 2 * old.room;
-	seen->keys = calloc(seen->room, sizeof(*seen->keys));
-	seen->preemptions = calloc(seen->room, sizeof(*seen->preemptions));
-	if (!seen->keys || !seen->preemptions) {
-		seen_delete(seen);
-		*seen = old;
-		return false;
-	}
-	for (size_t i = 0; i < old.room; i++) {
-		size_t at = place_of(seen, old.keys[i]);
-
-		if (!old.keys[i])
-			continue;
-		seen->keys[at] = old.keys[i];
-		seen->preemptions[at] = old.preemptions[i];
-	}
-	seen_delete(&old);
-	return true;
-}
-
-/* Whether @key was met with at most @preemptions; if not, it is now. */
-static bool seen_before(struct seen *seen, uint64_t key, unsigned preemptions)
-{
-	size_t at;
-
-	key |= 1; /* 0 is an empty place */
-	at = place_of(seen, key);
-	if (seen->keys[at] && seen->preemptions[at] <= preemptions)
-		return true;
-	if (!seen->keys[at] && seen->used >= seen->room / 4 * 3) {
-		if (!seen_grow(seen)) {
-			seen->full = true;
-			return false;
-		}
-		at = place_of(seen, key);
-	}
-	seen->used += !seen->keys[at];
-	seen->keys[at] = key;
-	seen->preemptions[at] = (uint8_t)(preemptions < 255 ? preemptions : 255);
-	return false;
 }
 
 /* ---- decisions ---------------------------------------------------------------------------------- */
@@ -258,6 +170,14 @@ static bool backtrack(struct search *search)
 	return false;
 }
 
+static void note_outcome(struct search *search, uint64_t outcome)
+{
+	if (seen_before(&search->outcomes, outcome, 0))
+		return;
+	search->ret->outcomes++;
+	search->ret->outcomes_sum += outcome | 1;
+}
+
 static enum run_end run_once(struct search *search)
 {
 	struct sched *s = search->what->sched;
@@ -270,6 +190,8 @@ static enum run_end run_once(struct search *search)
 		search->what->examine(search->what->ctx);
 		end = s->end;
 	}
+	if (end == RUN_COMPLETE && search->what->outcome && search->outcomes.keys)
+		note_outcome(search, search->what->outcome(search->what->ctx));
 	if (s->nsteps > search->ret->max_steps)
 		search->ret->max_steps = s->nsteps;
 	if (search->depth > search->ret->max_decisions)
@@ -327,6 +249,8 @@ static bool search_level(struct search *search)
 	struct explore_result *ret = search->ret;
 
 	seen_clear(&search->seen);
+	seen_clear(&search->outcomes);
+	ret->outcomes = ret->outcomes_sum = 0;
 	search->bound_met = false;
 	search->replay = 0;
 	ret->interleavings = ret->cut = 0;
@@ -574,6 +498,8 @@ int explore(const struct explored *what, const struct explore_options *options,
 	if (!err)
 		err = seen_new(&search.seen,
 			       options->cache_states ? options->cache_states : MOST_STATES);
+	if (!err)
+		err = seen_new(&search.outcomes, MOST_STATES);
 	if (!err && options->how == EXPLORE_EXHAUSTIVE)
 		search_exhaustively(&search);
 	else if (!err)
@@ -581,6 +507,7 @@ int explore(const struct explored *what, const struct explore_options *options,
 	ret->seconds = seconds_since(&search.begin);
 	if (!err && ret->broken && options->how != EXPLORE_EXHAUSTIVE)
 		shrink(what, ret);
+	seen_delete(&search.outcomes);
 	seen_delete(&search.seen);
 	free(search.path);
 	return err;

@@ -33,6 +33,8 @@ struct explored {
 	void (*prepare)(void *ctx);
 	/* A run is complete: look at what is left. May sched_fail(). */
 	void (*examine)(void *ctx);
+	/* ... as a number: the same for the same results and final state. May be NULL. */
+	uint64_t (*outcome)(void *ctx);
 };
 
 enum explore_how { EXPLORE_EXHAUSTIVE, EXPLORE_RANDOM, EXPLORE_PCT };
@@ -59,6 +61,8 @@ struct explore_result {
 	unsigned preemptions;	     /* in it; or the bound that was searched to its end */
 	uint64_t interleavings;	     /* complete runs, at the last bound */
 	uint64_t cut;		     /* runs that the reduction ended */
+	uint64_t outcomes;	     /* how many different ones, at the last bound ... */
+	uint64_t outcomes_sum;	     /* ... and all of them in one number */
 	bool finished;		     /* nothing was left out within `preemptions` */
 	bool unbounded;		     /* ... and no interleaving has more of them */
 	bool forgot;		     /* the states did not all fit: more runs, nothing left out */

@@ -121,6 +121,7 @@ static void remove_folio(struct world *w, unsigned file, unsigned page)
 {
 	struct folio *folio = folio_of(w, file, page);
 
+	sched_touch(w->sched, &folio->object, ACCESS_WRITE);
 	unmap(w, file, page);
 	folio->present = folio->uptodate = folio->dirty = false;
 	memset(folio->cells, 0, sizeof(folio->cells));
@@ -133,6 +134,7 @@ static int send_folio(struct world *w, unsigned file, unsigned page, const uint6
 	unsigned first = page * PAGE_CELLS, end = first + PAGE_CELLS;
 	int n;
 
+	sched_touch(w->sched, &kf->object, ACCESS_READ);
 	if (end > kf->size_cells)
 		end = kf->size_cells;
 	if (first >= end)
@@ -211,6 +213,7 @@ static void truncate_cache(struct world *w, unsigned file, unsigned first, unsig
 			for (unsigned i = 0; i < PAGE_CELLS; i++)
 				if (begin + i >= first && begin + i < end)
 					folio->cells[i] = 0;
+			sched_touch(w->sched, &folio->object, ACCESS_WRITE);
 			/* It is unmapped as well, so that the next store makes it dirty again. */
 			unmap(w, file, page);
 		}
@@ -268,6 +271,13 @@ static void lock_mmap(struct process *p)
 	klock_shared(p->w->sched, &p->mmap_lock, what);
 }
 
+/* i_size, in pages: of this moment. */
+static unsigned size_now(struct world *w, unsigned file)
+{
+	sched_touch(w->sched, &w->files[file].object, ACCESS_READ);
+	return pages_of(w->files[file].size_cells);
+}
+
 /* With the folio locked: whoever truncates has to wait for that, so EOF is looked at once more. */
 static bool map_folio(struct process *p, unsigned file, unsigned page, bool write)
 {
@@ -275,9 +285,7 @@ static bool map_folio(struct process *p, unsigned file, unsigned page, bool writ
 	struct folio *folio = folio_of(w, file, page);
 	struct pte *pte = &p->kernel_ptes[file][page];
 
-	if (page >= pages_of(w->files[file].size_cells) || fill_folio(w, file, page))
-		return false;
-	if (page >= pages_of(w->files[file].size_cells))
+	if (page >= size_now(w, file) || fill_folio(w, file, page) || page >= size_now(w, file))
 		return false;
 	if (write)
 		wait_writeback(w, folio);
@@ -299,8 +307,7 @@ static bool fault(struct process *p, unsigned file, unsigned page, bool write)
 	bool there;
 
 	lock_mmap(p);
-	sched_touch(w->sched, &w->files[file].object, ACCESS_READ);
-	there = page < pages_of(w->files[file].size_cells);
+	there = page < size_now(w, file);
 	if (there) {
 		lock_folio(w, file, page);
 		there = map_folio(p, file, page, write);
@@ -436,7 +443,7 @@ void kernel_readahead(struct world *w, unsigned file, unsigned first, unsigned e
 {
 	for (unsigned page = page_of(first); page < pages_of(end); page++) {
 		lock_folio(w, file, page);
-		if (page < pages_of(w->files[file].size_cells))
+		if (page < size_now(w, file))
 			fill_folio(w, file, page);
 		unlock_folio(w, file, page);
 	}

@@ -44,8 +44,10 @@ static unsigned begin(struct operation *o, enum event_kind kind, unsigned cell, 
 			       .value = value,
 			       .thread = o->thread,
 			       .op = o->index };
-	unsigned number = history_begin(&o->w->history, &event);
+	unsigned number;
 
+	sched_touch(o->w->sched, &o->w->time, ACCESS_READ);
+	number = history_begin(&o->w->history, &event);
 	if (number == HISTORY_MAX)
 		sched_fail(o->w->sched, NULL, "no-progress", "the history is full");
 	o->events[o->nevents++] = number;
@@ -59,13 +61,19 @@ static void begin_each(struct operation *o, enum event_kind kind)
 		begin(o, kind, cell, stored_value(o, cell));
 }
 
+static void end_one(struct operation *o, unsigned number, bool done)
+{
+	sched_touch(o->w->sched, &o->w->time, ACCESS_WRITE);
+	if (done)
+		history_end(&o->w->history, number);
+	else
+		history_drop(&o->w->history, number);
+}
+
 static void end_all(struct operation *o, bool done)
 {
 	for (unsigned i = 0; i < o->nevents; i++)
-		if (done)
-			history_end(&o->w->history, o->events[i]);
-		else
-			history_drop(&o->w->history, o->events[i]);
+		end_one(o, o->events[i], done);
 }
 
 static struct event *event_of(struct operation *o, unsigned i)
@@ -112,7 +120,7 @@ static void op_load(struct operation *o)
 		e->value = there ? value : SEEN_NOTHING;
 		e->optional = !p->alive || p->hung_up ||
 			      client_is_late(p, o->op->file, cell / PAGE_CELLS);
-		history_end(&o->w->history, number);
+		end_one(o, number, true);
 		o->result = there ? 0 : -EFAULT;
 		rules_check_seen(o->w, number);
 	}
@@ -135,7 +143,7 @@ static void op_store(struct operation *o)
 		e->optional = !there || late || !p->alive ||
 			      client_is_late(p, o->op->file, cell / PAGE_CELLS) ||
 			      (!direct && may_be_wiped(&o->w->history, e));
-		history_end(&o->w->history, number);
+		end_one(o, number, true);
 		o->result = there ? 0 : -EFAULT;
 	}
 	o->nevents = 0;
@@ -172,10 +180,7 @@ static void op_write(struct operation *o)
 			 false, cells);
 	o->result = n < 0 ? n : 0;
 	for (unsigned i = 0; i < o->nevents; i++)
-		if (n > (int)i)
-			history_end(&o->w->history, o->events[i]);
-		else
-			history_drop(&o->w->history, o->events[i]);
+		end_one(o, o->events[i], n > (int)i);
 }
 
 static void op_append(struct operation *o)

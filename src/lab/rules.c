@@ -301,3 +301,33 @@ void rules_check_end(struct world *w)
 	check_expected_content(w);
 	w->sched->quiet = false;
 }
+
+/* ---- the outcome -------------------------------------------------------------------------------------- */
+
+static uint64_t mix(uint64_t a, uint64_t b)
+{
+	uint64_t z = (a + UINT64_C(0x9e3779b97f4a7c15)) ^ b * UINT64_C(0xbf58476d1ce4e5b9);
+
+	return (z ^ z >> 31) * UINT64_C(0x94d049bb133111eb);
+}
+
+uint64_t rules_outcome(struct world *w)
+{
+	const struct history *h = &w->history;
+	uint64_t sum = 0;
+
+	/* In whichever order they came; the looks at the end (rules_check_end) are among them. */
+	for (unsigned i = 0; i < h->nevents; i++) {
+		const struct event *e = &h->events[i];
+		uint64_t who = e->thread << 16 | e->op << 8 | e->kind;
+
+		sum += mix(mix(who, e->file << 8 | e->cell), e->value << 1 | e->optional);
+	}
+	for (unsigned i = 0; i < w->scenario->nprocesses; i++)
+		for (unsigned file = 0; file < w->scenario->nfiles; file++)
+			for (unsigned page = 0; page < SCENARIO_MAX_PAGES; page++)
+				sum += mix(i << 16 | file << 8 | page,
+					   w->processes[i].ptes[file][page].kind << 4 |
+						   w->processes[i].kernel_ptes[file][page].kind);
+	return sum;
+}

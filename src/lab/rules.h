@@ -42,4 +42,7 @@ void rules_watch_store(void *world, uint64_t off, size_t len, bool zero,
 /** rules_check_end - the run is complete: everything once more, in each way. */
 void rules_check_end(struct world *w);
 
+/** rules_outcome - what the run came to, as a number: results, what was seen, what the files hold. */
+uint64_t rules_outcome(struct world *w);
+
 #endif

@@ -161,6 +161,8 @@ static uint32_t enabled_tasks(const struct sched *s)
 static void tick(struct sched *s)
 {
 	s->now_ns = next_deadline(s);
+	s->clock.written = mix(mix(s->clock.written, s->clock.read), s->now_ns);
+	s->clock.read = 0;
 	sched_log(s, TRACE_CLOCK, NULL, "%llu.%03llu ms are over",
 		  (unsigned long long)(s->now_ns / 1000000),
 		  (unsigned long long)(s->now_ns / 1000 % 1000));
@@ -252,8 +254,11 @@ enum run_end sched_run(struct sched *s, struct strategy *strategy)
 /* The current task stands at a point: go on with whoever is chosen. */
 static void reschedule(struct sched *s)
 {
-	struct task *task = s->current, *next = choose(s);
+	struct task *task = s->current, *next;
 
+	task->hash =
+		mix(task->hash, 1); /* it stands elsewhere than before, whatever it has touched */
+	next = choose(s);
 	if (next == task)
 		return;
 	if (!next) { /* the run is over: never comes back */

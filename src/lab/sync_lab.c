@@ -269,6 +269,13 @@ void sync_assert_locked(const struct sync_mutex *m)
 			   "%s is not held where it has to be", lock_class_name(mutex->class));
 }
 
+void sync_lab_look(const struct sync_mutex *m)
+{
+	struct mutex *mutex = mutex_of(m);
+
+	sched_touch(mutex->sync->sched, &mutex->object, ACCESS_READ);
+}
+
 /* ---- reader/writer locks -------------------------------------------------------------------------- */
 
 void sync_rw_init(struct sync *sync, struct sync_rwlock *rw, enum lock_class class)

@@ -12,4 +12,7 @@
 /** sync_lab_new - an environment in @mem, freed with it. NULL without memory. */
 struct sync *sync_lab_new(struct sched *s, struct mem *mem);
 
+/** sync_lab_look - whoever examines looks at what @m protects, without taking it: part of this step. */
+void sync_lab_look(const struct sync_mutex *m);
+
 #endif

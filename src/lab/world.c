@@ -326,6 +326,11 @@ static void examine(void *ctx)
 	rules_check_end(lab->w);
 }
 
+static uint64_t outcome(void *ctx)
+{
+	return rules_outcome(((struct lab *)ctx)->w);
+}
+
 static bool is_supported(struct lab *lab, const struct scenario *sc)
 {
 	for (unsigned i = 0; i < sc->nthreads; i++)
@@ -370,7 +375,7 @@ struct lab *lab_new(const struct scenario *scenario, const struct udax_policy *p
 	lab->sched->lock_name = lock_name;
 	lab->sched->describe = describe;
 	lab->sched->look_ctx = lab->w;
-	lab->explored = (struct explored){ lab->sched, lab, prepare, examine };
+	lab->explored = (struct explored){ lab->sched, lab, prepare, examine, outcome };
 	return lab;
 }
 

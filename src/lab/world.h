@@ -124,6 +124,7 @@ struct world {
 	unsigned nsynced[SCENARIO_MAX_THREADS]; /* OP_SYNC, by thread */
 	struct object blocks[WORLD_MAX_BLOCKS];
 	struct history history;
+	struct object time; /* who was over before who began: part of what is judged */
 };
 
 /** What outlives runs. */

@@ -155,6 +155,8 @@ static json_t *result_json(const struct scenario *sc, const struct request *rq,
 	cli_set_string(object, "schedule", r->schedule);
 	cli_set_uint(object, "interleavings", r->interleavings);
 	cli_set_uint(object, "cut", r->cut);
+	cli_set_uint(object, "outcomes", r->outcomes);
+	cli_set_uint(object, "outcomes_sum", r->outcomes_sum & INT64_MAX);
 	cli_set_uint(object, "preemptions", r->preemptions);
 	cli_set_bool(object, "exhaustive", r->finished && rq->how.how == EXPLORE_EXHAUSTIVE);
 	cli_set_uint(object, "max_steps", r->max_steps);
