@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause
 # shellcheck shell=bash
 #
-# Completion of udaxfs, mkfs.udaxfs, fsck.udaxfs and udaxctl. Options and verbs are read from
-# each program's --help, so this file cannot be wrong about them.
+# Completion of udaxfs, mkfs.udaxfs, fsck.udaxfs, udaxctl and udaxrun. Options, mount options and
+# verbs are read from each program's --help, so this file cannot be wrong about them.
 
 # _udaxfs_help PROGRAM [VERB] - the long and short options in its help.
 _udaxfs_help() {
 	"$@" --help 2>/dev/null | grep -oE -- '(^|[[:space:],\[|])-(-[a-z][a-z-]*|[a-zA-Z])\b' |
-		grep -oE -- '-.*'
+		grep -oE -- '-.*' | sort -u
+}
+
+# _udaxfs_mount_options - what its help lists behind -o, and what mount(8) itself knows.
+_udaxfs_mount_options() {
+	"$1" --help 2>/dev/null | sed -nE 's/^ +-o ([a-z_]+=?).*, ([a-z_]+)  .*/\1\n\2/p; t
+		s/^ +-o ([a-z_]+=?).*/\1/p'
+	printf '%s\n' rw nodev nosuid noexec
 }
 
 _udaxfs() {
@@ -22,8 +29,14 @@ _udaxfs() {
 			help+=("${COMP_WORDS[1]}")
 		fi
 	elif [[ $previous == -o ]]; then
-		words=(allow_other default_permissions lockdep assume_pmem mmaplock= ro rw
-			noatime nodev nosuid)
+		mapfile -t words < <(_udaxfs_mount_options "$program")
+		if [[ $word == *,* ]]; then # one more, behind those that are there
+			words=("${words[@]/#/${word%,*},}")
+		fi
+		compopt -o nospace
+	elif [[ $program == *udaxrun && $word != -* ]]; then
+		mapfile -t COMPREPLY < <(compgen -c -- "$word")
+		return
 	fi
 	if [[ $word == -* ]]; then
 		mapfile -t words < <(_udaxfs_help "${help[@]}")
@@ -35,4 +48,4 @@ _udaxfs() {
 	fi
 }
 
-complete -F _udaxfs udaxfs mkfs.udaxfs fsck.udaxfs udaxctl
+complete -F _udaxfs udaxfs mkfs.udaxfs fsck.udaxfs udaxctl udaxrun

@@ -43,7 +43,7 @@ dpkg_installs_it() {
 every_program_says_its_version() {
 	local program version
 	version=$(in_root dpkg-query -W -f '${Version}' udaxfs)
-	for program in udaxfs mkfs.udaxfs fsck.udaxfs udaxctl; do
+	for program in udaxfs mkfs.udaxfs fsck.udaxfs udaxctl udaxrun; do
 		in_root "$program" --version | grep -F "$version"
 	done
 }
@@ -55,6 +55,32 @@ completion_knows_the_options() {
 		compopt() { :; }
 		_udaxfs mkfs.udaxfs --s mkfs.udaxfs
 		echo "${COMPREPLY[*]}"' | grep -e '--size.*--sparse'
+}
+
+completion_knows_the_mount_options() {
+	in_root bash -c '
+		. /usr/share/bash-completion/completions/udaxfs
+		COMP_WORDS=(udaxfs -o ro,gran) COMP_CWORD=2
+		compopt() { :; }
+		_udaxfs udaxfs ro,gran -o
+		echo "${COMPREPLY[*]}"' | grep -x 'ro,granule='
+}
+
+# What --help lists stands in the manual page, too: options, verbs, mount options.
+manual_pages_know_what_help_knows() {
+	local program word page words bad=0
+	for program in udaxfs mkfs.udaxfs fsck.udaxfs udaxctl udaxrun; do
+		page=$(in_root sh -c "zcat -f /usr/share/man/man?/$program.[18]*")
+		"$program" --help >"$work/help"
+		words=$(sed -nE 's/^ *-o ([a-z_]+).*/\1/p; s/^  ([a-z]+)  .*(MOUNT|FILE|REGION).*/\1/p' \
+			"$work/help"
+			grep -oE -- '--[a-z][a-z-]*' "$work/help" | sed 's/^-//')
+		for word in $words; do
+			case $word in allow_root | auto_unmount) continue ;; esac # as FUSE has them
+			grep -qE -- "(Cm|Fl).* $word( |\$)" <<<"$page" || { echo "$program: $word"; bad=1; }
+		done
+	done
+	same 0 "$bad"
 }
 
 mount_finds_the_helper() { # mount_finds_the_helper TYPE
@@ -107,6 +133,8 @@ check an_overlay_is_made
 check dpkg_installs_it
 check every_program_says_its_version
 check completion_knows_the_options
+check completion_knows_the_mount_options
+check manual_pages_know_what_help_knows
 check mkfs_makes_a_volume
 check mount_finds_the_helper fuse.udaxfs
 check mount_finds_the_helper udaxfs
