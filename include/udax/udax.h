@@ -73,7 +73,7 @@ enum udax_reason {
 /**
  * udax_mmap - map @len bytes of @fd from offset @off on. As mmap(2), with these @flags: MAP_SHARED or
  * MAP_SHARED_VALIDATE; MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_POPULATE, MAP_SYNC, MAP_NORESERVE,
- * MAP_NONBLOCK; MAP_LOCKED acts as MAP_POPULATE; UDAX_FALLBACK. @fd may be closed afterwards.
+ * MAP_NONBLOCK, MAP_32BIT; MAP_LOCKED acts as MAP_POPULATE; UDAX_FALLBACK. @fd may be closed afterwards.
  *
  * Returns the address, or MAP_FAILED and errno:
  *   EBADF, EACCES, EINVAL, EEXIST, EOVERFLOW	as for mmap(2)
@@ -98,7 +98,7 @@ int udax_munmap(void *addr, size_t len);
 int udax_mprotect(void *addr, size_t len, int prot);
 
 /**
- * udax_mremap - as mremap(2), for any range, without MREMAP_DONTUNMAP for a direct mapping. Takes a new
+ * udax_mremap - as mremap(2), for any range. Takes a new
  * address if @flags has MREMAP_FIXED. EFAULT, EINVAL, ENOMEM.
  */
 void *udax_mremap(void *old, size_t old_len, size_t new_len, int flags, ...);
@@ -124,15 +124,16 @@ enum udax_populate_mode {
 /**
  * udax_populate - have all pages of [@addr, @addr + @len) mapped, so that the next touch is no fault.
  * They may be taken away again at any time. @addr is a multiple of the page size. EINVAL; ENOMEM: part
- * of the range is not a direct mapping; EFAULT: part of it lies behind the end of the file, or failed, or
- * stores are not allowed.
+ * of the range is not a direct mapping; EFAULT: part of it lies behind the end of the file, or failed.
+ * EINVAL, also: the mapping's protection does not allow it.
  */
 int udax_populate(void *addr, size_t len, enum udax_populate_mode mode);
 
 /**
  * udax_madvise - as madvise(2), for any range. On direct mappings MADV_POPULATE_READ, MADV_POPULATE_WRITE
- * are udax_populate(), MADV_WILLNEED populates what it can; advice that would change the region behind the
- * filesystem's back (MADV_REMOVE), or the library's arrangements (MADV_DOFORK), is EINVAL.
+ * are udax_populate(), MADV_WILLNEED populates what it can; MADV_DONTFORK and MADV_DOFORK say whether children of
+ * fork(2) have it. MADV_REMOVE is EINVAL: fallocate(2) punches holes. The other advice has no effect.
+ * What is direct in part can be advised of all but these three.
  */
 int udax_madvise(void *addr, size_t len, int advice);
 

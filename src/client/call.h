@@ -26,6 +26,7 @@ enum call_type {
 	CALL_CLEAR,   /* addr, len: leave what was direct reserved (PROT_NONE) for who maps there */
 	CALL_PROTECT, /* addr, len, prot */
 	CALL_REMAP,   /* addr, len, new_len, flags, new_addr → addr */
+	CALL_INHERIT, /* addr, len, write: whether a child of fork has it, too */
 	CALL_POPULATE, /* addr, len, write */
 	CALL_COVERED,  /* addr, len → how many bytes are direct mappings */
 	CALL_WRITTEN,  /* addr, len → ranges that may hold stores; result: where to go on */

@@ -96,10 +96,13 @@ void fork_hold_places(const struct client *parent)
 	struct span *span;
 
 	for (uint64_t at = 0; (span = span_from(&parent->mappings, at)); at = span->end) {
-		void *mem = sys_mmap(
-			(void *)span->start, span->end - span->start, PROT_NONE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+		void *mem;
 
+		if (container_of(span, struct mapping, span)->not_for_children)
+			continue;
+		mem = sys_mmap((void *)span->start, span->end - span->start, PROT_NONE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE,
+			       -1, 0);
 		if ((uintptr_t)mem != span->start)
 			abort();
 	}
@@ -139,8 +142,12 @@ void fork_adopt(struct client *client)
 	struct client *parent = client->parent;
 	struct span *span;
 
-	for (uint64_t at = 0; (span = span_from(&parent->mappings, at)); at = span->end)
-		adopt_mapping(client, container_of(span, struct mapping, span));
+	for (uint64_t at = 0; (span = span_from(&parent->mappings, at)); at = span->end) {
+		const struct mapping *mapping = container_of(span, struct mapping, span);
+
+		if (!mapping->not_for_children)
+			adopt_mapping(client, mapping);
+	}
 	while (receive(client))
 		;
 	if (client->inherit >= 0)

@@ -294,6 +294,7 @@ int mapping_add(struct client *client, uint64_t start, uint64_t end, uint64_t po
 	mapping->pos = pos;
 	mapping->prot = like->prot;
 	mapping->may_write = like->may_write;
+	mapping->not_for_children = like->not_for_children;
 	mapping->file = like->file;
 	link_to_file(mapping);
 	span_insert(&client->mappings, &mapping->span);
@@ -357,6 +358,7 @@ static bool mapping_continues(const struct mapping *lower, const struct mapping 
 	return lower && upper && lower->span.end == upper->span.start &&
 	       lower->file == upper->file && lower->prot == upper->prot &&
 	       lower->may_write == upper->may_write &&
+	       lower->not_for_children == upper->not_for_children &&
 	       mapping_pos(lower, lower->span.end) == upper->pos;
 }
 

@@ -36,7 +36,8 @@ struct mapping {
 	struct span span;
 	uint64_t pos; /* of the first byte, in the file */
 	int prot;
-	bool may_write; /* the descriptor was open for writing */
+	bool may_write;	       /* the descriptor was open for writing */
+	bool not_for_children; /* MADV_DONTFORK */
 	struct file *file;
 	struct mapping *next, **link; /* of the file */
 };

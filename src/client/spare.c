@@ -29,18 +29,31 @@ static int make_faulting(struct client *client, void *addr, size_t len)
 	};
 	int err = sys_madvise(addr, len, MADV_DONTFORK);
 
+	if (!err)
+		err = sys_munlock(addr, len);
 	return err ? err : sys_ioctl(client->uffd, UFFDIO_REGISTER, &reg);
+}
+
+/*
+ * Made without access: after mlockall(MCL_FUTURE) the kernel fills what may be touched at once, and it would
+ * never fault.
+ */
+static int open_up(struct client *client, void *addr, size_t len, int prot)
+{
+	int err = make_faulting(client, addr, len);
+
+	return err || prot == PROT_NONE ? err : sys_mprotect(addr, len, prot);
 }
 
 void *spare_reserve(struct client *client, void *addr, size_t len, int prot, int flags)
 {
-	void *mem = sys_mmap(addr, len, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags,
-			     -1, 0);
+	void *mem = sys_mmap(addr, len, PROT_NONE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
 	int err = sys_failed(mem);
 
 	if (err)
 		return mem;
-	err = make_faulting(client, mem, len);
+	err = open_up(client, mem, len, prot);
 	if (!err)
 		return mem;
 	sys_munmap(mem, len);
@@ -49,8 +62,8 @@ void *spare_reserve(struct client *client, void *addr, size_t len, int prot, int
 
 void *spare_reserve_aligned(struct client *client, size_t len, int prot, size_t align, size_t phase)
 {
-	char *mem = sys_mmap(NULL, len + align, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-			     -1, 0);
+	char *mem = sys_mmap(NULL, len + align, PROT_NONE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	size_t head;
 	int err = sys_failed(mem);
 
@@ -60,7 +73,7 @@ void *spare_reserve_aligned(struct client *client, size_t len, int prot, size_t 
 	if (head)
 		sys_munmap(mem, head);
 	sys_munmap(mem + head + len, align - head);
-	err = make_faulting(client, mem + head, len);
+	err = open_up(client, mem + head, len, prot);
 	if (!err)
 		return mem + head;
 	sys_munmap(mem + head, len);
@@ -69,9 +82,7 @@ void *spare_reserve_aligned(struct client *client, size_t len, int prot, size_t 
 
 int spare_adopt(struct client *client, uint64_t addr, uint64_t len, int prot)
 {
-	int err = make_faulting(client, (void *)addr, len);
-
-	return err ? err : sys_mprotect((void *)addr, len, prot);
+	return open_up(client, (void *)addr, len, prot);
 }
 
 /* ---- in hand --------------------------------------------------------------------------------- */

@@ -63,6 +63,11 @@ int sys_madvise(void *addr, size_t len, int advice)
 	return (int)CALL(SYS_madvise, (long)addr, (long)len, advice);
 }
 
+int sys_munlock(void *addr, size_t len)
+{
+	return (int)CALL(SYS_munlock, (long)addr, (long)len);
+}
+
 int sys_msync(void *addr, size_t len, int flags)
 {
 	return (int)CALL(SYS_msync, (long)addr, (long)len, flags);

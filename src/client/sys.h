@@ -36,6 +36,7 @@ int sys_munmap(void *addr, size_t len);
 int sys_mprotect(void *addr, size_t len, int prot);
 void *sys_mremap(void *addr, size_t len, size_t new_len, int flags, void *to);
 int sys_madvise(void *addr, size_t len, int advice);
+int sys_munlock(void *addr, size_t len);
 int sys_msync(void *addr, size_t len, int flags);
 
 int sys_open(const char *path, int flags);

@@ -388,8 +388,8 @@ static int populate_one(struct client *client, struct call *call, uint64_t at, u
 
 	if (!m)
 		return -ENOMEM;
-	if (call->write && !(m->prot & PROT_WRITE))
-		return -EFAULT;
+	if (!(m->prot & (call->write ? PROT_WRITE : PROT_READ | PROT_WRITE)))
+		return -EINVAL;
 	if (piece && (piece->kind != PIECE_ZERO || !call->write)) {
 		*ret_end = min_u64(piece->span.end, call->stop);
 		if (piece->kind == PIECE_ZERO)

@@ -196,7 +196,10 @@ static struct client *owner_of(const void *addr, size_t len)
 
 #define KNOWN_FLAGS                                                                                \
 	(MAP_TYPE | MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_POPULATE | MAP_SYNC | MAP_NORESERVE |    \
-	 MAP_NONBLOCK | MAP_LOCKED | MAP_DENYWRITE | MAP_EXECUTABLE | MAP_STACK)
+	 MAP_NONBLOCK | MAP_LOCKED | MAP_DENYWRITE | MAP_EXECUTABLE | MAP_STACK | MAP_32BIT |      \
+	 MAP_GROWSDOWN | MAP_HUGETLB)
+#define NOT_FOR_FILES (MAP_GROWSDOWN | MAP_HUGETLB)
+#define ADDRESSES (UINT64_C(1) << 47) /* more than there are */
 
 struct request {
 	void *addr;
@@ -212,19 +215,22 @@ static enum udax_reason look_at_flags(const struct request *req, int *ret_err)
 	int type = req->flags & MAP_TYPE;
 
 	*ret_err = -ENODEV;
-	if ((type != MAP_SHARED && type != MAP_SHARED_VALIDATE) ||
-	    req->flags & (MAP_ANONYMOUS | MAP_HUGETLB))
+	if (type == MAP_PRIVATE || req->flags & MAP_ANONYMOUS)
 		return UDAX_NOT_SHARED;
+	if (type != MAP_SHARED && type != MAP_SHARED_VALIDATE) {
+		*ret_err = -EINVAL;
+		return UDAX_BAD_ARGUMENT;
+	}
 	if (type == MAP_SHARED_VALIDATE && req->flags & ~KNOWN_FLAGS) {
 		*ret_err = -EOPNOTSUPP;
 		return UDAX_BAD_ARGUMENT;
 	}
 	if (req->flags & MAP_SYNC && type != MAP_SHARED_VALIDATE)
 		*ret_err = -EINVAL; /* the kernel ignores it; who asks for it should get it */
-	else if (!req->len || req->off % PAGE_BYTES ||
+	else if (!req->len || req->off % PAGE_BYTES || req->flags & NOT_FOR_FILES ||
 		 (req->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) && !is_page(req->addr)))
 		*ret_err = -EINVAL;
-	else if (page_up(req->len) < req->len)
+	else if (page_up(req->len) < req->len || req->len > ADDRESSES)
 		*ret_err = -ENOMEM;
 	else if (req->off < 0 || (uint64_t)req->off + page_up(req->len) > INT64_MAX)
 		*ret_err = -EOVERFLOW;
@@ -361,11 +367,17 @@ static void count_refusal(enum udax_reason reason)
 }
 
 /* Where a direct mapping was, one of the kernel's is to be: let go first, but let nobody in. */
+static int clear(const void *addr, size_t len)
+{
+	struct client *client = owner_of(addr, len);
+
+	return client ? (int)range_call(client, CALL_CLEAR, addr, len, 0) : 0;
+}
+
 static void *map_by_kernel(const struct request *req)
 {
-	struct client *client = req->flags & MAP_FIXED ? owner_of(req->addr, req->len) : NULL;
 	void *mem;
-	int err = client ? (int)range_call(client, CALL_CLEAR, req->addr, req->len, 0) : 0;
+	int err = req->flags & MAP_FIXED ? clear(req->addr, req->len) : 0;
 
 	if (err) {
 		fail(err);
@@ -431,30 +443,43 @@ int udax_mprotect(void *addr, size_t len, int prot)
 	return err ? fail(err) : 0;
 }
 
+static void *remap(struct client *client, const struct request *req, size_t new_len, void *to)
+{
+	struct call *call;
+	void *mem;
+
+	if (page_up(new_len) < new_len || !is_page(to))
+		return (void *)(intptr_t)-EINVAL;
+	call = call_new(client, CALL_REMAP);
+	call->addr = (uintptr_t)req->addr;
+	call->len = page_up(req->len);
+	call->new_len = page_up(new_len);
+	call->flags = req->flags;
+	call->new_addr = (uintptr_t)to;
+	mem = (void *)(intptr_t)call_run(client, call);
+	call_free(client, call);
+	return mem;
+}
+
 void *udax_mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 {
+	const struct request req = { .addr = old, .len = old_len, .flags = flags };
 	struct client *client = owner_of(old, old_len ? old_len : 1);
 	void *to = NULL, *mem;
 	va_list args;
+	int err;
 
 	va_start(args, flags);
 	if (flags & MREMAP_FIXED)
 		to = va_arg(args, void *);
 	va_end(args);
-	if (client && page_up(new_len) >= new_len && is_page(to)) {
-		struct call *call = call_new(client, CALL_REMAP);
-
-		call->addr = (uintptr_t)old;
-		call->len = page_up(old_len);
-		call->new_len = page_up(new_len);
-		call->flags = flags;
-		call->new_addr = (uintptr_t)to;
-		mem = (void *)(intptr_t)call_run(client, call);
-		call_free(client, call);
-	} else {
-		mem = client ? (void *)(intptr_t)-EINVAL
-			     : sys_mremap(old, old_len, new_len, flags, to);
-	}
+	err = !client && flags & MREMAP_FIXED && flags & MREMAP_MAYMOVE ? clear(to, new_len) : 0;
+	if (err)
+		mem = (void *)(intptr_t)err;
+	else if (client)
+		mem = remap(client, &req, new_len, to);
+	else
+		mem = sys_mremap(old, old_len, new_len, flags, to);
 	if (!sys_failed(mem))
 		return mem;
 	fail(sys_failed(mem));
@@ -491,13 +516,14 @@ static int sync_times(struct client *client, uint64_t start, uint64_t end)
 	return 0;
 }
 
+/* What is not mapped is an error, but what is mapped is synchronised all the same. */
 int udax_msync(void *addr, size_t len, int flags)
 {
 	struct client *client = owner_of(addr, len);
 	uint64_t start = (uintptr_t)addr, end = start + page_up(len);
-	int err;
+	int err, times;
 
-	if (!client || !(flags & MS_SYNC) || flags & ~(MS_SYNC | MS_ASYNC | MS_INVALIDATE)) {
+	if (!client || !(flags & MS_SYNC) || flags & ~(MS_SYNC | MS_INVALIDATE)) {
 		err = sys_msync(addr, len, flags);
 		return err ? fail(err) : 0;
 	}
@@ -505,9 +531,8 @@ int udax_msync(void *addr, size_t len, int flags)
 	err = atomic_load(&client->needs_msync) || covered(client, addr, len) != page_up(len)
 		      ? sys_msync(addr, len, flags)
 		      : 0;
-	if (!err)
-		err = sync_times(client, start, end);
-	return err ? fail(err) : 0;
+	times = sync_times(client, start, end);
+	return err || times ? fail(err ? err : times) : 0;
 }
 
 int udax_persist(const void *addr, size_t len)
@@ -542,24 +567,20 @@ int udax_populate(void *addr, size_t len, enum udax_populate_mode mode)
 	return err ? fail(err) : 0;
 }
 
-int udax_madvise(void *addr, size_t len, int advice)
+/* A range that is direct as a whole. */
+static int advise(struct client *client, void *addr, size_t len, int advice)
 {
-	struct client *client = owner_of(addr, len);
-	int err;
-
-	if (!client) {
-		err = sys_madvise(addr, len, advice);
-		return err ? fail(err) : 0;
-	}
 	switch (advice) {
 	case MADV_POPULATE_READ:
 	case MADV_POPULATE_WRITE:
-		return udax_populate(addr, len,
-				     advice == MADV_POPULATE_WRITE ? UDAX_POPULATE_WRITE
-								   : UDAX_POPULATE_READ);
+		return (int)range_call(client, CALL_POPULATE, addr, len,
+				       advice == MADV_POPULATE_WRITE);
 	case MADV_WILLNEED:
-		udax_populate(addr, len, UDAX_POPULATE_READ);
+		range_call(client, CALL_POPULATE, addr, len, 0);
 		return 0;
+	case MADV_DONTFORK:
+	case MADV_DOFORK:
+		return (int)range_call(client, CALL_INHERIT, addr, len, advice == MADV_DOFORK);
 	case MADV_NORMAL:
 	case MADV_RANDOM:
 	case MADV_SEQUENTIAL:
@@ -568,13 +589,41 @@ int udax_madvise(void *addr, size_t len, int advice)
 	case MADV_HUGEPAGE:
 	case MADV_NOHUGEPAGE:
 	case MADV_DONTNEED: /* a mapping is a cache of nothing: what there is stays */
-	case MADV_DONTFORK:
 	case MADV_COLD:
 	case MADV_PAGEOUT:
 		return 0;
 	default:
-		return fail(-EINVAL);
+		return -EINVAL;
 	}
+}
+
+/* Of a range that is not direct as a whole, or has holes, the kernel gets what may be told it. */
+static int advise_mixed(void *addr, size_t len, int advice)
+{
+	switch (advice) {
+	case MADV_DONTFORK:
+	case MADV_DOFORK: /* what is direct is never inherited by the kernel's means */
+	case MADV_REMOVE:
+	case MADV_FREE:
+	case MADV_WIPEONFORK:
+		return -EINVAL;
+	default:
+		return sys_madvise(addr, len, advice);
+	}
+}
+
+int udax_madvise(void *addr, size_t len, int advice)
+{
+	struct client *client = owner_of(addr, len);
+	int err;
+
+	if (!client)
+		err = sys_madvise(addr, len, advice);
+	else if (covered(client, addr, len) == page_up(len))
+		err = advise(client, addr, len, advice);
+	else
+		err = advise_mixed(addr, len, advice);
+	return err ? fail(err) : 0;
 }
 
 /* ---- facts ----------------------------------------------------------------------------------- */

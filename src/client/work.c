@@ -94,10 +94,10 @@ static void *place_at(struct client *client, uint64_t addr, uint64_t len, int pr
  * So that address and position agree modulo 2 MiB, where there is so much of it: then the kernel can
  * map huge pages, if the file's blocks lie so, too.
  */
-static void *place_somewhere(struct client *client, uint64_t len, uint64_t pos, int prot)
+static void *place_somewhere(struct client *client, uint64_t len, uint64_t pos, int prot, int flags)
 {
-	if (len < HUGE_BYTES)
-		return spare_reserve(client, NULL, len, prot, 0);
+	if (len < HUGE_BYTES || flags & MAP_32BIT)
+		return spare_reserve(client, NULL, len, prot, flags & MAP_32BIT);
 	return spare_reserve_aligned(client, len, prot, HUGE_BYTES, pos & (HUGE_BYTES - 1));
 }
 
@@ -111,7 +111,7 @@ static void *place(struct client *client, uint64_t addr, uint64_t len, uint64_t 
 	if (flags & MAP_FIXED)
 		return place_over(client, addr, len, prot);
 	mem = addr ? place_at(client, addr, len, prot, 0) : NULL;
-	return mem && !sys_failed(mem) ? mem : place_somewhere(client, len, pos, prot);
+	return mem && !sys_failed(mem) ? mem : place_somewhere(client, len, pos, prot, flags);
 }
 
 /* A reservation and its record. */
@@ -358,9 +358,21 @@ static int64_t move(struct client *client, struct call *call, const struct mappi
 	void *mem = make_mapping(client, fixed ? call->new_addr : 0, call->new_len, pos,
 				 fixed ? MAP_FIXED : 0, &like);
 
-	if (!sys_failed(mem) && call->len)
+	if (!sys_failed(mem) && call->len && !(call->flags & MREMAP_DONTUNMAP))
 		unmap(client, call->addr, call->len);
 	return (intptr_t)mem;
+}
+
+static bool remap_is_sane(const struct call *call, const struct mapping *m)
+{
+	const int all = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+
+	if (call->flags & ~all || !call->new_len ||
+	    (call->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) && !(call->flags & MREMAP_MAYMOVE)) ||
+	    (call->flags & MREMAP_DONTUNMAP && call->len != call->new_len))
+		return false;
+	return is_aligned(m->file, call->addr - m->span.start) && is_aligned(m->file, call->len) &&
+	       is_aligned(m->file, call->new_len) && is_aligned(m->file, call->new_addr);
 }
 
 static int64_t remap(struct client *client, struct call *call)
@@ -371,15 +383,15 @@ static int64_t remap(struct client *client, struct call *call)
 
 	if (!m || end > m->span.end)
 		return -EFAULT;
-	if (call->flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED) || !call->new_len ||
-	    !is_aligned(m->file, call->addr - m->span.start) || !is_aligned(m->file, call->len) ||
-	    !is_aligned(m->file, call->new_len) || !is_aligned(m->file, call->new_addr))
+	if (!remap_is_sane(call, m))
 		return -EINVAL;
 	if (call->flags & MREMAP_FIXED) {
 		if (call->new_addr < end && call->addr < call->new_addr + call->new_len)
 			return -EINVAL;
 		return move(client, call, m);
 	}
+	if (call->flags & MREMAP_DONTUNMAP)
+		return move(client, call, m);
 	if (call->len && call->new_len <= call->len) {
 		if (call->new_len < call->len)
 			result = unmap(client, call->addr + call->new_len,
@@ -393,6 +405,17 @@ static int64_t remap(struct client *client, struct call *call)
 	if (result < 0 && call->flags & MREMAP_MAYMOVE)
 		result = move(client, call, m);
 	return result;
+}
+
+static int inherit(struct client *client, uint64_t start, uint64_t len, bool on)
+{
+	int err = cut(client, start, start + len);
+	struct mapping *m;
+
+	for (uint64_t at = start; !err && (m = mapping_in(client, at, start + len));
+	     at = m->span.end)
+		m->not_for_children = !on;
+	return err;
 }
 
 /* ---- facts, synchronising -------------------------------------------------------------------- */
@@ -449,7 +472,7 @@ static void synchronise(struct client *client, struct call *call)
 
 static bool changes_mappings(const struct call *call)
 {
-	return call->type <= CALL_REMAP;
+	return call->type <= CALL_INHERIT;
 }
 
 static void execute(struct client *client, struct call *call);
@@ -482,6 +505,9 @@ static void execute(struct client *client, struct call *call)
 		return;
 	case CALL_REMAP:
 		call_done(call, remap(client, call));
+		return;
+	case CALL_INHERIT:
+		call_done(call, inherit(client, call->addr, call->len, call->write));
 		return;
 	case CALL_POPULATE:
 		populate_start(client, call, 0);
