@@ -8,6 +8,15 @@
 mnt=$work/mnt
 limit=120
 
+a_buffer_may_lie_in_a_mapping() {
+	mkdir "$ram/unaware" "$mnt/unaware"
+	tool_unaware "$ram/unaware" >"$work/should"
+	direct tool_unaware "$mnt/unaware" direct >"$work/is"
+	cmp "$work/should" "$work/is"
+	dd if="$mnt/unaware/mapped" iflag=direct bs=1M status=none | cmp - "$work/should"
+	cmp "$ram/unaware/sink" "$mnt/unaware/sink"
+}
+
 query="create table t(a integer primary key, b text, c blob);
 with recursive n(x) as (select 1 union all select x+1 from n where x<20000)
 	insert into t select x, 'row ' || (x * 7919 % 20011), zeroblob(x % 300) from n;
@@ -64,6 +73,7 @@ a_pool_of_libpmemobj_survives_a_kill() {
 
 region=$(make_region 512M) || exit 1
 start_mount "$region" "$mnt" || exit 1
+check a_buffer_may_lie_in_a_mapping
 check sqlite_with_a_mapping
 check sqlite_with_a_write_ahead_log
 check lmdb_with_writemap

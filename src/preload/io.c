@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -204,43 +205,142 @@ ssize_t pwritev64(int fd, const struct iovec *iov, int n, off64_t pos)
 	return pwritev(fd, iov, n, pos);
 }
 
+/*
+ * Without flags these are the ones above, or readv(2) and writev(2) at position -1. With flags they cannot be
+ * taken apart and stay what they are.
+ */
+static ssize_t vector2(int fd, const struct iovec *iov, int n, off_t pos, int flags, bool writes)
+{
+	if (flags) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	if (pos < -1) {
+		errno = EINVAL;
+		return -1;
+	}
+	return vector(fd, iov, n, pos, writes);
+}
+
+ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t pos, int flags)
+{
+	return must_bounce(iov, n) ? vector2(fd, iov, n, pos, flags, false)
+				   : NEXT(preadv2)(fd, iov, n, pos, flags);
+}
+
+ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t pos, int flags)
+{
+	return must_bounce(iov, n) ? vector2(fd, iov, n, pos, flags, true)
+				   : NEXT(pwritev2)(fd, iov, n, pos, flags);
+}
+
+ssize_t preadv64v2(int fd, const struct iovec *iov, int n, off64_t pos, int flags)
+{
+	return preadv2(fd, iov, n, pos, flags);
+}
+
+ssize_t pwritev64v2(int fd, const struct iovec *iov, int n, off64_t pos, int flags)
+{
+	return pwritev2(fd, iov, n, pos, flags);
+}
+
+/* ---- streams: libc hands large buffers to the kernel as they are ----------------------------------- */
+
+static size_t stream(char *data, size_t len, FILE *file, bool writes)
+{
+	char *own = malloc(len < BOUNCE_BYTES ? len : BOUNCE_BYTES);
+	size_t done = 0, piece = 1, n = 1;
+
+	if (!own) {
+		errno = ENOMEM;
+		return 0;
+	}
+	for (; done < len && n == piece; done += n) {
+		piece = len - done < BOUNCE_BYTES ? len - done : BOUNCE_BYTES;
+		if (writes)
+			memcpy(own, data + done, piece);
+		n = writes ? NEXT(fwrite)(own, 1, piece, file) : NEXT(fread)(own, 1, piece, file);
+		if (!writes)
+			memcpy(data + done, own, n);
+	}
+	free(own);
+	return done;
+}
+
+size_t fread(void *buf, size_t size, size_t n, FILE *file)
+{
+	return preload_touches_direct((uintptr_t)buf, size * n)
+		       ? stream(buf, size * n, file, false) / size
+		       : NEXT(fread)(buf, size, n, file);
+}
+
+size_t fwrite(const void *buf, size_t size, size_t n, FILE *file)
+{
+	return preload_touches_direct((uintptr_t)buf, size * n)
+		       ? stream((char *)(uintptr_t)buf, size * n, file, true) / size
+		       : NEXT(fwrite)(buf, size, n, file);
+}
+
 /* ---- sockets and pages ---------------------------------------------------------------------------- */
 
+/* A copy of what lies in a direct mapping; NULL and errno: no memory. */
+static void *copy_of(const void *buf, size_t len)
+{
+	void *own = malloc(len);
+
+	if (!own)
+		errno = ENOMEM;
+	else
+		memcpy(own, buf, len);
+	return own;
+}
+
+ssize_t sendto(int sock, const void *buf, size_t len, int flags, __CONST_SOCKADDR_ARG to,
+	       socklen_t to_len)
+{
+	void *own;
+	ssize_t n;
+
+	if (!preload_touches_direct((uintptr_t)buf, len))
+		return NEXT(sendto)(sock, buf, len, flags, to, to_len);
+	own = copy_of(buf, len);
+	n = own ? NEXT(sendto)(sock, own, len, flags, to, to_len) : -1;
+	free(own);
+	return n;
+}
+
 ssize_t send(int sock, const void *buf, size_t len, int flags)
+{
+	if (!preload_touches_direct((uintptr_t)buf, len))
+		return NEXT(send)(sock, buf, len, flags);
+	return sendto(sock, buf, len, flags, (__CONST_SOCKADDR_ARG){ NULL }, 0);
+}
+
+ssize_t recvfrom(int sock, void *buf, size_t len, int flags, __SOCKADDR_ARG from,
+		 socklen_t *from_len)
 {
 	char *own;
 	ssize_t n;
 
 	if (!preload_touches_direct((uintptr_t)buf, len))
-		return NEXT(send)(sock, buf, len, flags);
+		return NEXT(recvfrom)(sock, buf, len, flags, from, from_len);
 	own = malloc(len);
 	if (!own) {
 		errno = ENOMEM;
 		return -1;
 	}
-	memcpy(own, buf, len);
-	n = NEXT(send)(sock, own, len, flags);
+	n = NEXT(recvfrom)(sock, own, len, flags, from, from_len);
+	if (n > 0)
+		memcpy(buf, own, (size_t)n < len ? (size_t)n : len);
 	free(own);
 	return n;
 }
 
 ssize_t recv(int sock, void *buf, size_t len, int flags)
 {
-	char *own;
-	ssize_t n;
-
 	if (!preload_touches_direct((uintptr_t)buf, len))
 		return NEXT(recv)(sock, buf, len, flags);
-	own = malloc(len);
-	if (!own) {
-		errno = ENOMEM;
-		return -1;
-	}
-	n = NEXT(recv)(sock, own, len, flags);
-	if (n > 0)
-		memcpy(buf, own, (size_t)n < len ? (size_t)n : len);
-	free(own);
-	return n;
+	return recvfrom(sock, buf, len, flags, (__SOCKADDR_ARG){ NULL }, NULL);
 }
 
 /* It would go on showing the block to whoever reads the pipe, whoever owns the block by then: row 50. */

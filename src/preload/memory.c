@@ -86,17 +86,53 @@ int posix_madvise(void *addr, size_t len, int advice)
 
 /* ---- locking: what is direct cannot be paged out, it only has to be there --------------------------- */
 
-int mlock(const void *addr, size_t len)
+static int lock_direct(const void *addr, size_t len)
 {
 	uintptr_t start = (uintptr_t)addr & ~(uintptr_t)4095;
 
+	if (!udax_populate((void *)start, len + ((uintptr_t)addr - start), UDAX_POPULATE_READ))
+		return 0;
+	errno = ENOMEM;
+	return -1;
+}
+
+int mlock(const void *addr, size_t len)
+{
 	if (!preload_touches_direct((uintptr_t)addr, len))
 		return (int)syscall(SYS_mlock, addr, len);
-	return udax_populate((void *)start, len + ((uintptr_t)addr - start), UDAX_POPULATE_READ);
+	return lock_direct(addr, len);
+}
+
+int mlock2(const void *addr, size_t len, unsigned flags)
+{
+	if (flags & ~(unsigned)MLOCK_ONFAULT || !preload_touches_direct((uintptr_t)addr, len))
+		return flags ? (int)syscall(SYS_mlock2, addr, len, flags) : mlock(addr, len);
+	return flags ? 0 : lock_direct(addr, len);
 }
 
 int munlock(const void *addr, size_t len)
 {
 	return preload_touches_direct((uintptr_t)addr, len) ? 0
 							    : (int)syscall(SYS_munlock, addr, len);
+}
+
+/* ---- what must not reach the kernel: it would change pieces of the region behind libudax's back ------ */
+
+int pkey_mprotect(void *addr, size_t len, int prot, int key)
+{
+	if (!preload_touches_direct((uintptr_t)addr, len))
+		return (int)syscall(SYS_pkey_mprotect, addr, len, prot, key);
+	if (key == -1)
+		return udax_mprotect(addr, len, prot);
+	errno = EINVAL;
+	return -1;
+}
+
+/* Its pages are those of the region, in the region's order. */
+int remap_file_pages(void *addr, size_t len, int prot, size_t page, int flags)
+{
+	if (!preload_touches_direct((uintptr_t)addr, len))
+		return (int)syscall(SYS_remap_file_pages, addr, len, prot, page, flags);
+	errno = EINVAL;
+	return -1;
 }
