@@ -33,6 +33,7 @@ endforeach()
 # The daemon's side of the socket is no part of the core.
 target_sources(unit_clientd PRIVATE src/clientd.c src/clientd_conn.c src/fuse_token.c)
 
+target_link_libraries(unit_report PRIVATE udaxlab_core)
 target_link_libraries(tool_storm PRIVATE ${CMAKE_DL_LIBS})
 
 # Other people's libraries, as tests/direct_programs.sh runs them.
