@@ -24,7 +24,7 @@ endif()
 
 # The program, as soon as there are reports to show.
 set(UDAX_SCENARIO_DIR ${CMAKE_INSTALL_FULL_DATADIR}/udaxfs/scenarios)
-if(TARGET udaxlab_engine AND EXISTS ${CMAKE_SOURCE_DIR}/src/lab/report_text.c)
+if(TARGET udaxlab_engine AND EXISTS ${CMAKE_SOURCE_DIR}/src/lab/report_chrome.c)
 	file(GLOB udaxlab_parts CONFIGURE_DEPENDS src/udaxlab/*.c)
 	udax_program(udaxlab SOURCES src/udaxlab.c ${udaxlab_parts} ${cli}
 		LIBRARIES udaxlab_engine udaxlab_core PkgConfig::JANSSON
