@@ -13,7 +13,8 @@ pkg_check_modules(BLKID REQUIRED IMPORTED_TARGET blkid)
 pkg_check_modules(UUID REQUIRED IMPORTED_TARGET uuid)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(CMOCKA IMPORTED_TARGET cmocka)
-pkg_check_modules(LMDB IMPORTED_TARGET lmdb) # these two for tests only
+pkg_check_modules(LIBXML IMPORTED_TARGET libxml-2.0) # these three for tests only
+pkg_check_modules(LMDB IMPORTED_TARGET lmdb)
 pkg_check_modules(PMEMOBJ IMPORTED_TARGET libpmemobj libpmem)
 pkg_check_modules(DEVDAX IMPORTED_TARGET libndctl libdaxctl)
 

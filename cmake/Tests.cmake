@@ -17,6 +17,10 @@ endif()
 file(GLOB test_libraries CONFIGURE_DEPENDS tests/lib_*.c)
 file(GLOB test_mains CONFIGURE_DEPENDS tests/unit_*.c tests/crash_*.c tests/tool_*.c)
 file(GLOB client_test_mains CONFIGURE_DEPENDS tests/direct_*.c tests/unit_client_*.c)
+if(NOT LIBXML_FOUND)
+	message(STATUS "libxml2 is not installed: unit_report is not built")
+	list(REMOVE_ITEM test_mains ${CMAKE_SOURCE_DIR}/tests/unit_report.c)
+endif()
 list(REMOVE_ITEM test_mains ${client_test_mains} ${CMAKE_SOURCE_DIR}/tests/tool_direct.c)
 add_library(udaxtest STATIC ${test_libraries})
 target_link_libraries(udaxtest PUBLIC udaxfsck udaxcore PkgConfig::CMOCKA)
@@ -33,7 +37,10 @@ endforeach()
 # The daemon's side of the socket is no part of the core.
 target_sources(unit_clientd PRIVATE src/clientd.c src/clientd_conn.c src/fuse_token.c)
 
-target_link_libraries(unit_report PRIVATE udaxlab_core)
+# Whether reports are XML and JSON is asked of other people's parsers.
+if(LIBXML_FOUND)
+	target_link_libraries(unit_report PRIVATE udaxlab_core PkgConfig::LIBXML)
+endif()
 target_link_libraries(tool_storm PRIVATE ${CMAKE_DL_LIBS})
 
 # Other people's libraries, as tests/direct_programs.sh runs them.

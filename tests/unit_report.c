@@ -13,6 +13,10 @@
 
 #include <cmocka.h>
 
+#include <jansson.h>
+#include <libxml/parser.h>
+#include <libxml/xpath.h>
+
 #include "lab/lanes.h"
 #include "lab/rows.h"
 #include "lab/trace.h"
@@ -221,6 +225,57 @@ static void a_bar_stands_where_a_lock_was_held(void **state)
 	trace_fixture_free(trace);
 }
 
+/* A tick is noted as a step of the first task, without its locks, whoever holds what. */
+static void time_belongs_to_nobody(void **state)
+{
+	struct trace *trace = trace_fault_punch();
+	struct lanes *lanes;
+	char *text;
+
+	(void)state;
+	trace->steps[15].kind = TRACE_CLOCK; /* while t1 waits */
+	trace->steps[15].task = 0;
+	trace->steps[24].kind = TRACE_CLOCK; /* while the punch has locks */
+	trace->steps[24].nheld = 0;
+	lanes = lanes_new(trace);
+	for (size_t s = 0; s < lanes->nspans; s++) {
+		const struct span *span = &lanes->spans[s];
+
+		if (span->kind == SPAN_WAIT)
+			assert_int_equal(span->end, 35);
+		if (span->kind == SPAN_LOCK && !strcmp(span->name, "iolock a"))
+			assert_int_equal(span->end, 30);
+	}
+	text = text_of(trace, 100, false);
+	assert_non_null(strstr(text, "\n 16  --- recalls a[0]: nobody has a grant ---\n"));
+	free(text);
+	lanes_free(lanes);
+	trace_fixture_free(trace);
+}
+
+static void a_deadlock_shows_who_waits(void **state)
+{
+	struct trace *trace = trace_fault_punch();
+	struct lanes *lanes;
+	unsigned unfinished = 0;
+	char *text;
+
+	(void)state;
+	trace->nsteps = 17;
+	trace->steps[16].kind = TRACE_BROKEN; /* noted as t1's, which waits */
+	trace->steps[16].task = 0;
+	trace->steps[15].kind = TRACE_BLOCKED;
+	lanes = lanes_new(trace);
+	for (size_t s = 0; s < lanes->nspans; s++)
+		unfinished += lanes->spans[s].kind == SPAN_WAIT && lanes->spans[s].unfinished;
+	assert_int_equal(unfinished, 2);
+	text = text_of(trace, 100, false);
+	assert_non_null(strstr(text, "\n 17  *** takes iolock a"));
+	free(text);
+	lanes_free(lanes);
+	trace_fixture_free(trace);
+}
+
 /* How many rows show steps [6, 11) of the fixture: mmaplock, ilock, ilock, found, mmaplock. */
 static size_t rows_of_the_lookup(const struct trace *trace)
 {
@@ -277,6 +332,240 @@ static void a_lock_that_others_take_is_not_folded_away(void **state)
 	trace_fixture_free(trace);
 }
 
+/* ---- pages and pictures ---------------------------------------------------------------------------- */
+
+static char *written_by(int (*report)(const struct trace *, FILE *), const struct trace *trace)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	assert_non_null(out);
+	assert_int_equal(report(trace, out), 0);
+	fclose(out);
+	assert_int_equal(strlen(text), len);
+	return text;
+}
+
+static xmlDocPtr parsed(int (*report)(const struct trace *, FILE *), const struct trace *trace)
+{
+	char *text = written_by(report, trace);
+	xmlDocPtr doc = xmlReadMemory(text, (int)strlen(text), "report", NULL, XML_PARSE_NONET);
+
+	assert_non_null(doc);
+	free(text);
+	return doc;
+}
+
+/* How many nodes of the document an XPath expression finds. */
+static int found(xmlDocPtr doc, const char *path)
+{
+	xmlXPathContextPtr ctx = xmlXPathNewContext(doc);
+	xmlXPathObjectPtr result = xmlXPathEval((const xmlChar *)path, ctx);
+	int n;
+
+	assert_non_null(result);
+	n = result->nodesetval ? result->nodesetval->nodeNr : 0;
+	xmlXPathFreeObject(result);
+	xmlXPathFreeContext(ctx);
+	return n;
+}
+
+static void a_page_shows_each_step_and_each_bar(void **state)
+{
+	struct trace *trace = trace_fault_punch();
+	xmlDocPtr doc = parsed(report_html, trace);
+
+	(void)state;
+	assert_int_equal(found(doc, "//*[local-name()='ol']/*[local-name()='li']"), 38);
+	assert_int_equal(found(doc, "//*[local-name()='li'][contains(@class, 'broken')]"), 1);
+	assert_int_equal(found(doc, "//*[local-name()='li'][contains(@class, ' pre')]"), 1);
+	/* holder, mmaplock, ilock; holder, iolock, mmaplock, holder, journal, ilock, alloc; holder */
+	assert_int_equal(found(doc, "//*[contains(@class, 'bar ')]"), 11);
+	assert_int_equal(found(doc, "//*[contains(@class, 'bar ')]/*[local-name()='title']"), 11);
+	assert_int_equal(found(doc, "//*[@class='wait']"), 1);
+	assert_int_equal(found(doc, "//*[@class='preempt']"), 1);
+	assert_int_equal(found(doc, "//*[@id='state']/*[local-name()='tr']"), 5);
+	xmlFreeDoc(doc);
+	trace_fixture_free(trace);
+}
+
+/* Nothing that a browser would fetch. The namespaces are names, not addresses. */
+static void a_page_needs_nothing_beside_itself(void **state)
+{
+	struct trace *trace = trace_crowd(5, 150);
+	xmlDocPtr doc = parsed(report_html, trace);
+
+	(void)state;
+	assert_int_equal(found(doc, "//@src | //@href | //*[local-name()='link']"), 0);
+	assert_int_equal(found(doc, "//*[@http-equiv='Content-Security-Policy']"), 1);
+	xmlFreeDoc(doc);
+	trace_fixture_free(trace);
+}
+
+/* The state that the page's data add up to, step by step, is that of the trace. */
+static void the_data_of_a_page_add_up(void **state)
+{
+	struct trace *trace = trace_crowd(5, 150);
+	xmlDocPtr doc;
+	xmlXPathContextPtr ctx;
+	xmlXPathObjectPtr data;
+	json_t *all, *now = json_object();
+
+	(void)state;
+	trace->steps[100].nstate--; /* something is gone */
+	doc = parsed(report_html, trace);
+	ctx = xmlXPathNewContext(doc);
+	data = xmlXPathEval((const xmlChar *)"string(//*[@id='data'])", ctx);
+	all = json_loads((const char *)data->stringval, 0, NULL);
+	assert_non_null(all);
+	assert_int_equal(json_array_size(json_object_get(all, "steps")), 150);
+	for (size_t i = 0; i < 150; i++) {
+		json_t *step = json_array_get(json_object_get(all, "steps"), i), *value;
+		const char *key;
+		size_t n = 0;
+
+		assert_string_equal(json_string_value(json_object_get(step, "w")),
+				    trace->steps[i].what);
+		assert_int_equal(json_array_size(json_object_get(step, "h")),
+				 trace->steps[i].nheld);
+		json_object_update(now, json_object_get(step, "d"));
+		json_object_foreach(now, key, value)
+		{
+			const char *name = json_string_value(json_array_get(
+				json_object_get(all, "what"), strtoul(key, NULL, 10)));
+
+			for (unsigned s = 0; s < trace->steps[i].nstate; s++) {
+				if (strcmp(trace->steps[i].state[s].name, name))
+					continue;
+				assert_string_equal(json_string_value(value),
+						    trace->steps[i].state[s].value);
+				n++;
+			}
+		}
+		assert_int_equal(n, trace->steps[i].nstate);
+	}
+	json_decref(all);
+	json_decref(now);
+	xmlXPathFreeObject(data);
+	xmlXPathFreeContext(ctx);
+	xmlFreeDoc(doc);
+	trace_fixture_free(trace);
+}
+
+static void a_picture_shows_each_row_and_fits_a_page(void **state)
+{
+	struct trace *trace = trace_fault_punch();
+	struct lanes *lanes = lanes_new(trace);
+	struct rows *rows = rows_new(lanes, true);
+	xmlDocPtr doc = parsed(report_svg, trace);
+
+	(void)state;
+	assert_int_equal(rows->nrows, 35);
+	assert_int_equal(found(doc, "//*[@class='dim num']"), 35);
+	assert_int_equal(found(doc, "//*[@class='cross']"), 1);
+	assert_int_equal(found(doc, "/*[@width='800']"), 1);
+	xmlFreeDoc(doc);
+	rows_free(rows);
+	lanes_free(lanes);
+	trace_fixture_free(trace);
+}
+
+/* ---- trace events ------------------------------------------------------------------------------------ */
+
+static json_t *events_of(const struct trace *trace)
+{
+	char *text = written_by(report_chrome, trace);
+	json_t *all = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	json_t *events;
+
+	assert_non_null(all);
+	events = json_incref(json_object_get(all, "traceEvents"));
+	assert_true(json_is_array(events));
+	json_decref(all);
+	free(text);
+	return events;
+}
+
+static const char *text_in(const json_t *event, const char *key)
+{
+	return json_string_value(json_object_get(event, key));
+}
+
+static size_t events_in_phase(const json_t *events, const char *phase)
+{
+	size_t i, n = 0;
+	json_t *event;
+
+	json_array_foreach(events, i, event) n += !strcmp(text_in(event, "ph"), phase);
+	return n;
+}
+
+static void trace_events_are_all_there(void **state)
+{
+	struct trace *trace = trace_fault_punch();
+	json_t *events = events_of(trace);
+
+	(void)state;
+	assert_int_equal(events_in_phase(events, "M"), 3 * 3);
+	assert_int_equal(events_in_phase(events, "i"), 38);
+	/* two operations (one unfinished), one wait, eleven locks, all of them nested */
+	assert_int_equal(events_in_phase(events, "X"), 2 + 1 + 11);
+	assert_int_equal(events_in_phase(events, "b"), 0);
+	assert_int_equal(json_array_size(events), 9 + 38 + 14);
+	json_decref(events);
+	trace_fixture_free(trace);
+}
+
+static long number_in(const json_t *event, const char *key)
+{
+	return (long)json_integer_value(json_object_get(event, key));
+}
+
+/* Slices of a thread lie inside each other or beside; the outer one comes first. */
+static void assert_nested(const json_t *events)
+{
+	size_t i, j;
+	json_t *a, *b;
+
+	json_array_foreach(events, i, a)
+	{
+		long from = number_in(a, "ts"), to = from + number_in(a, "dur");
+
+		for (j = i + 1; j < json_array_size(events); j++) {
+			long begin, end;
+
+			b = json_array_get(events, j);
+			if (strcmp(text_in(a, "ph"), "X") || strcmp(text_in(b, "ph"), "X") ||
+			    number_in(a, "tid") != number_in(b, "tid"))
+				continue;
+			begin = number_in(b, "ts");
+			end = begin + number_in(b, "dur");
+			assert_true(begin >= from && (begin >= to || end <= to));
+		}
+	}
+}
+
+static void locks_that_outlive_each_other_have_tracks_of_their_own(void **state)
+{
+	struct trace *trace = trace_fault_punch();
+	json_t *events = events_of(trace);
+
+	(void)state;
+	assert_nested(events);
+	json_decref(events);
+	/* Step 27 releases the journal lane and 28 the ilock, instead of the other way round. */
+	assert_string_equal(trace->steps[26].held[2].name, "journal 0");
+	snprintf(trace->steps[26].held[2].name, sizeof(trace->steps[26].held[2].name), "ilock a");
+	events = events_of(trace);
+	assert_nested(events);
+	assert_int_equal(events_in_phase(events, "X"), 2 + 1 + 10);
+	assert_int_equal(events_in_phase(events, "b"), 1);
+	assert_int_equal(events_in_phase(events, "e"), 1);
+	json_decref(events);
+	trace_fixture_free(trace);
+}
+
 /* ---- all of them ------------------------------------------------------------------------------------ */
 
 static int report_text_100(const struct trace *trace, FILE *out)
@@ -284,7 +573,8 @@ static int report_text_100(const struct trace *trace, FILE *out)
 	return report_text(trace, 100, false, out);
 }
 
-static int (*const reports[])(const struct trace *, FILE *) = { report_text_100 };
+static int (*const reports[])(const struct trace *, FILE *) = { report_text_100, report_html,
+								report_svg, report_chrome };
 #define NREPORTS (sizeof(reports) / sizeof(*reports))
 
 static void a_full_disk_is_an_error(void **state)
@@ -307,6 +597,57 @@ static void a_full_disk_is_an_error(void **state)
 	trace_fixture_free(trace);
 }
 
+/* What stands in the document is what the trace says, less what no document may hold. */
+static void what_is_hostile_is_text_and_nothing_else(void **state)
+{
+	static const char shown[] = "<script>&'\"]]>\\\n\xef\xbf\xbd[2J\xef\xbf\xbd\xef\xbf\xbd"
+				    "\xef\xbf\xbd \xe2\x82\xac--></td>";
+	struct trace *trace = trace_hostile(HOSTILE);
+	xmlDocPtr page = parsed(report_html, trace), picture = parsed(report_svg, trace);
+	json_t *events = events_of(trace), *last;
+	xmlXPathContextPtr ctx = xmlXPathNewContext(page);
+	xmlXPathObjectPtr title =
+		xmlXPathEval((const xmlChar *)"string(//*[local-name()='h1'])", ctx);
+
+	(void)state;
+	assert_int_equal(found(page, "//*[local-name()='script']"), 2); /* the data and ours */
+	assert_int_equal(found(page, "//*[local-name()='td']"), 2);
+	assert_int_equal(found(picture, "//*[local-name()='script']"), 0);
+	assert_string_equal((const char *)title->stringval, shown);
+	last = json_array_get(events, json_array_size(events) - 1);
+	assert_string_equal(text_in(last, "name"), shown);
+	xmlXPathFreeObject(title);
+	xmlXPathFreeContext(ctx);
+	xmlFreeDoc(page);
+	xmlFreeDoc(picture);
+	json_decref(events);
+	trace_fixture_free(trace);
+}
+
+/* Traces as no lab makes them, of which reports must still make something. */
+static void odd_traces_are_reported(void **state)
+{
+	(void)state;
+	for (unsigned n = 0; n < NREPORTS * 4; n++) {
+		struct trace *trace = n / NREPORTS == 0 ? trace_hostile("") : trace_crowd(16, 150);
+
+		if (n / NREPORTS == 1) { /* nothing happens, and there is nobody */
+			trace->nsteps = 0;
+			trace->ntasks = 0;
+		}
+		if (n / NREPORTS == 2) { /* time alone passes */
+			trace->nsteps = 1;
+			trace->steps[0].kind = TRACE_CLOCK;
+		}
+		for (size_t i = 0; n / NREPORTS == 3 && i < trace->nsteps; i++) {
+			trace->steps[i].preempts = true; /* and operations that end only */
+			trace->steps[i].kind = i % 2 ? TRACE_OP_END : TRACE_CLOCK;
+		}
+		free(written_by(reports[n % NREPORTS], trace));
+		trace_fixture_free(trace);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -320,6 +661,16 @@ int main(void)
 		cmocka_unit_test(a_bar_stands_where_a_lock_was_held),
 		cmocka_unit_test(only_what_tells_nothing_is_folded),
 		cmocka_unit_test(a_lock_that_others_take_is_not_folded_away),
+		cmocka_unit_test(a_page_shows_each_step_and_each_bar),
+		cmocka_unit_test(a_page_needs_nothing_beside_itself),
+		cmocka_unit_test(the_data_of_a_page_add_up),
+		cmocka_unit_test(a_picture_shows_each_row_and_fits_a_page),
+		cmocka_unit_test(trace_events_are_all_there),
+		cmocka_unit_test(locks_that_outlive_each_other_have_tracks_of_their_own),
+		cmocka_unit_test(what_is_hostile_is_text_and_nothing_else),
+		cmocka_unit_test(odd_traces_are_reported),
+		cmocka_unit_test(time_belongs_to_nobody),
+		cmocka_unit_test(a_deadlock_shows_who_waits),
 		cmocka_unit_test(a_full_disk_is_an_error),
 	};
 

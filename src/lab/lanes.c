@@ -19,7 +19,7 @@ static bool same_lock(const struct trace_held *a, const char *name, bool exclusi
 static void add_lanes(struct lanes *lanes)
 {
 	const struct trace *trace = lanes->trace;
-	bool acts[TRACE_MAX_TASKS] = { false };
+	bool steps[TRACE_MAX_TASKS] = { false };
 
 	assert(trace->ntasks <= TRACE_MAX_TASKS);
 	for (size_t i = 0; i < trace->nsteps; i++) {
@@ -27,11 +27,12 @@ static void add_lanes(struct lanes *lanes)
 
 		assert(step->task < trace->ntasks && step->nheld <= TRACE_MAX_HELD &&
 		       step->nstate <= TRACE_MAX_STATE);
-		acts[step->task] = true;
+		if (step->kind != TRACE_CLOCK)
+			steps[step->task] = true;
 	}
 	for (unsigned task = 0; task < trace->ntasks; task++) {
 		lanes->lane_of[task] = LANES_NONE;
-		if (!trace->tasks[task].shown && !acts[task])
+		if (!trace->tasks[task].shown && !steps[task])
 			continue;
 		lanes->lane_of[task] = lanes->nlanes;
 		lanes->lanes[lanes->nlanes++] =
@@ -42,8 +43,12 @@ static void add_lanes(struct lanes *lanes)
 static void link_steps(struct lanes *lanes)
 {
 	for (size_t i = 0; i < lanes->trace->nsteps; i++) {
-		struct lane *lane = &lanes->lanes[lanes_at(lanes, i)];
+		struct lane *lane;
 
+		lanes->before[i] = LANES_NONE;
+		if (lanes->trace->steps[i].kind == TRACE_CLOCK)
+			continue;
+		lane = &lanes->lanes[lanes_at(lanes, i)];
 		lanes->before[i] = lane->last;
 		lane->last = i;
 		if (lane->first == LANES_NONE)
@@ -199,6 +204,12 @@ static void follow_step(struct lanes *lanes, size_t i, size_t oldest)
 	}
 }
 
+/* Time passes for everybody, and a rule may be seen broken when all wait: neither ends a span. */
+static bool acts(const struct trace_step *step)
+{
+	return step->kind != TRACE_CLOCK && step->kind != TRACE_BROKEN;
+}
+
 static void add_spans(struct lanes *lanes)
 {
 	size_t oldest = 0; /* all spans before it are closed */
@@ -206,7 +217,8 @@ static void add_spans(struct lanes *lanes)
 	for (size_t i = 0; i < lanes->trace->nsteps; i++) {
 		while (oldest < lanes->nspans && !lanes->spans[oldest].unfinished)
 			oldest++;
-		follow_step(lanes, i, oldest);
+		if (acts(&lanes->trace->steps[i]))
+			follow_step(lanes, i, oldest);
 	}
 }
 
@@ -256,10 +268,16 @@ bool lanes_waits(const struct lanes *lanes, unsigned lane, size_t step)
 
 size_t lanes_preempted(const struct lanes *lanes, size_t step)
 {
-	if (!step || !lanes->trace->steps[step].preempts ||
-	    lanes_at(lanes, step - 1) == lanes_at(lanes, step))
+	const struct trace_step *steps = lanes->trace->steps;
+	size_t before = step;
+
+	if (!steps[step].preempts || steps[step].kind == TRACE_CLOCK)
 		return LANES_NONE;
-	return lanes_at(lanes, step - 1);
+	while (before-- > 0 && steps[before].kind == TRACE_CLOCK)
+		;
+	if (before == LANES_NONE || steps[before].task == steps[step].task)
+		return LANES_NONE;
+	return lanes_at(lanes, before);
 }
 
 const char *lanes_source(const struct trace_step *step)

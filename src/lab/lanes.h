@@ -7,6 +7,9 @@
  * so whatever a lock operation was called, a bar stands where the lock was held. A span begins at
  * the step after which it is so, and ends at the one after which it is not.
  *
+ * A TRACE_CLOCK belongs to no lane, whatever its task: time passes for all. Neither it nor TRACE_BROKEN
+ * ends a span; the lab makes both also when nobody runs, as in a deadlock.
+ *
  * Everything points into the trace, which must outlive it. Never changed once made.
  */
 #ifndef UDAX_LAB_LANES_H
@@ -68,7 +71,7 @@ struct lanes {
 struct lanes *lanes_new(const struct trace *trace);
 void lanes_free(struct lanes *lanes);
 
-/** lanes_at - the lane of a step. */
+/** lanes_at - the lane of a step, which is no TRACE_CLOCK. */
 unsigned lanes_at(const struct lanes *lanes, size_t step);
 
 /** lanes_waits - whether @lane waits while the step is made, which is another lane's. */

@@ -125,11 +125,17 @@ static void tell_held(const struct page *page, const struct trace_step *step, ch
 	}
 }
 
+/* Whether a rule was found broken by nobody's doing: by who waits, as in a deadlock. */
+static bool is_nobodys(const struct page *page, size_t step)
+{
+	return lanes_waits(page->lanes, lanes_at(page->lanes, step), step);
+}
+
 /* A row's text in its lane, its source and locks beside it: as many lines as the longest needs. */
 static void put_row(struct page *page, const struct row *row)
 {
 	const struct trace_step *step = rows_step(page->rows, row);
-	const unsigned lane = lanes_at(page->lanes, row->first);
+	const unsigned lane = is_nobodys(page, row->first) ? 0 : lanes_at(page->lanes, row->first);
 	const bool broken = step->kind == TRACE_BROKEN;
 	unsigned depth = row->depth < DEPTH_MAX ? row->depth : DEPTH_MAX;
 	unsigned indent = broken ? 0 : depth * INDENT, at = lane_at(page, lane) + indent;
@@ -167,6 +173,18 @@ static void put_row(struct page *page, const struct row *row)
 	} while (*t || *s || *h);
 }
 
+/* Time passes for everybody. */
+static void put_clock(struct page *page, const struct row *row)
+{
+	char text[160], what[112];
+
+	sheet_ascii(rows_what(page->rows, row), what, sizeof(what));
+	snprintf(text, sizeof(text), "%*zu  --- %s ---", (int)NUMBER_WIDTH - 2, row->first + 1,
+		 what);
+	draw(page, 0, text, strlen(text), INK_DIM);
+	flush_line(page);
+}
+
 static void put_rows(struct page *page)
 {
 	static const char preempted[] = "<preempted>";
@@ -181,7 +199,10 @@ static void put_rows(struct page *page)
 			     INK_WARN);
 			flush_line(page);
 		}
-		put_row(page, row);
+		if (rows_step(page->rows, row)->kind == TRACE_CLOCK)
+			put_clock(page, row);
+		else
+			put_row(page, row);
 	}
 }
 
@@ -261,31 +282,40 @@ static const char *state_of(const struct trace_step *step, const char *name)
 	return "-";
 }
 
-/* What is at the end and was not at the beginning. */
+static void put_change(struct page *page, const char *state, const char *before, const char *after)
+{
+	const size_t size = sizeof(struct trace_state);
+	char name[sizeof(struct trace_state)], was[sizeof(struct trace_state)];
+	char is[sizeof(struct trace_state)], line[3 * sizeof(struct trace_state) + 8];
+
+	sheet_ascii(state, name, size);
+	sheet_ascii(before, was, size);
+	sheet_ascii(after, is, size);
+	snprintf(line, sizeof(line), "%-20s %s -> %s", name, was, is);
+	put_wrapped(page, INDENT, INDENT + 21, INK_PLAIN, line);
+}
+
+/* What is at the end and was not at the beginning, or the other way round. */
 static void put_changes(struct page *page)
 {
 	const struct trace *trace = page->lanes->trace;
 	const struct trace_step *first = trace->steps, *last = first + trace->nsteps - 1;
-	bool any = false;
 
+	put_wrapped(page, 0, 0, INK_PLAIN, "What has changed since step 1:");
+	for (unsigned s = 0; s < first->nstate; s++) {
+		const struct trace_state *state = &first->state[s];
+		const char *after = state_of(last, state->name);
+
+		if (strcmp(after, state->value))
+			put_change(page, state->name, state->value, after);
+	}
 	for (unsigned s = 0; s < last->nstate; s++) {
 		const struct trace_state *state = &last->state[s];
-		char name[sizeof(state->name)], was[sizeof(state->value)];
-		char is[sizeof(state->value)], line[192];
 
-		if (!strcmp(state_of(first, state->name), state->value))
-			continue;
-		if (!any)
-			put_wrapped(page, 0, 0, INK_PLAIN, "What has changed since step 1:");
-		any = true;
-		sheet_ascii(state->name, name, sizeof(name));
-		sheet_ascii(state_of(first, state->name), was, sizeof(was));
-		sheet_ascii(state->value, is, sizeof(is));
-		snprintf(line, sizeof(line), "%-20s %s -> %s", name, was, is);
-		put_wrapped(page, INDENT, INDENT + 21, INK_PLAIN, line);
+		if (!strcmp(state_of(first, state->name), "-"))
+			put_change(page, state->name, "-", state->value);
 	}
-	if (any)
-		flush_line(page);
+	flush_line(page);
 }
 
 static void put_verdict(struct page *page)

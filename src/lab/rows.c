@@ -169,7 +169,8 @@ static char *tell_moves(const struct move *moves, size_t n)
 			fprintf(f, ", ");
 		else
 			fprintf(f, "%s%s%s%s ", i ? "; " : "", m->taken ? "takes" : "",
-				m->taken && m->dropped ? " and " : "", m->dropped ? "drops" : "");
+				m->taken && m->dropped ? " and " : "",
+				m->dropped ? "releases" : "");
 		fprintf(f, "%s%s", m->lock->name, m->lock->exclusive ? "" : " (shared)");
 		if (m->times > 1)
 			fprintf(f, " %u times", m->times);

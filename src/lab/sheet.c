@@ -112,6 +112,14 @@ void sheet_xml(struct sheet *sheet, const char *text)
 	}
 }
 
+void sheet_xml_part(struct sheet *sheet, const char *text, size_t len)
+{
+	char part[256];
+
+	snprintf(part, sizeof(part), "%.*s", (int)len, text);
+	sheet_xml(sheet, part);
+}
+
 void sheet_json(struct sheet *sheet, const char *text)
 {
 	uint32_t c;
@@ -138,18 +146,30 @@ void sheet_ascii(const char *text, char *buf, size_t len)
 	*buf = '\0';
 }
 
+/* Bytes of the first @width characters of @text, or of all. */
+static size_t bytes_of(const char *text, size_t width)
+{
+	size_t n = 0;
+
+	while (text[n] && (width || (text[n] & 0xc0) == 0x80)) {
+		width -= (text[n] & 0xc0) != 0x80;
+		n++;
+	}
+	return n;
+}
+
 size_t sheet_wrap(const char *text, size_t width, const char **ret_next)
 {
-	size_t len = strlen(text), cut = width;
+	const size_t len = bytes_of(text, width);
+	size_t cut = len;
 
-	if (len <= width) {
-		*ret_next = text + len;
+	*ret_next = text + len;
+	if (!text[len])
 		return len;
-	}
-	while (cut > width / 3 && text[cut] != ' ')
+	while (cut > len / 3 && text[cut] != ' ')
 		cut--;
 	if (text[cut] != ' ')
-		cut = width;
+		return len;
 	for (*ret_next = text + cut; **ret_next == ' ';)
 		++*ret_next;
 	return cut;

@@ -25,6 +25,9 @@ void sheet_printf(struct sheet *sheet, const char *format, ...)
 /** sheet_xml - @text as content or attribute value in XML and HTML. */
 void sheet_xml(struct sheet *sheet, const char *text);
 
+/** sheet_xml_part - the same of its first @len bytes, 255 at most. */
+void sheet_xml_part(struct sheet *sheet, const char *text, size_t len);
+
 /** sheet_json - @text as a JSON string with its quotes, in ASCII, harmless inside a <script> too. */
 void sheet_json(struct sheet *sheet, const char *text);
 
@@ -35,8 +38,8 @@ int sheet_finish(struct sheet *sheet);
 void sheet_ascii(const char *text, char *buf, size_t len);
 
 /**
- * sheet_wrap - how many bytes of the ASCII string @text stand on a line of @width: up to a blank, if
- * there is one behind its first third. *@ret_next: where the next line begins.
+ * sheet_wrap - how many bytes of @text stand on a line of @width characters (at least one): up to a
+ * blank, if there is one behind its first third. *@ret_next: where the next line begins.
  */
 size_t sheet_wrap(const char *text, size_t width, const char **ret_next);
 
