@@ -16,6 +16,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -584,6 +585,11 @@ static void receiver(void *arg)
 			err = receive(conn);
 	}
 	shutdown(conn->fd, SHUT_RDWR);
+	/*
+	 * And the socket is closed, with what nobody has read: the client's own socket may be among it, with
+	 * the region's descriptor unread in that one. The number stays taken, others may be using it.
+	 */
+	dup3(conn->wake_fd, conn->fd, O_CLOEXEC);
 	atomic_store(&conn->client.gone, true);
 	conn_end(conn);
 	/* Nothing more is granted to it, so a fault that waits ends; but what it maps, it maps. */

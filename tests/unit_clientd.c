@@ -401,6 +401,47 @@ static void a_token_is_good_for_one_file_once(void **state)
 	mount_delete(&m);
 }
 
+/*
+ * What was sent and is not read any more may hold the sender's own socket, in which the region's descriptor
+ * waits to be received: then it would be held by what only its end lets go of.
+ */
+static void a_client_that_sends_its_own_socket_is_forgotten(void **state)
+{
+	struct mount m = mount_new();
+	struct clientd_stat stat = { .nclients = 1 };
+
+	(void)state;
+	for (unsigned i = 0; i < 50; i++) {
+		struct proto_hello hello = { .version = PROTO_VERSION };
+		struct proto_plain lie = { .seq = 0 };
+		struct peer peer = dial(&m);
+		union {
+			struct cmsghdr head;
+			unsigned char bytes[CMSG_SPACE(sizeof(int))];
+		} control = { .head = { .cmsg_len = CMSG_LEN(sizeof(int)),
+					.cmsg_level = SOL_SOCKET,
+					.cmsg_type = SCM_RIGHTS } };
+		struct iovec iov = { &lie, sizeof(lie) };
+		struct msghdr msg = { .msg_iov = &iov,
+				      .msg_iovlen = 1,
+				      .msg_control = &control,
+				      .msg_controllen = sizeof(control) };
+
+		memcpy(CMSG_DATA(&control.head), &peer.fd, sizeof(int));
+		say(&peer, PROTO_HELLO, 0, &hello, sizeof(hello));
+		say(&peer, PROTO_GRANT, 0, &lie, sizeof(lie));
+		for (unsigned n = 0; n < 4; n++)
+			(void)!sendmsg(peer.fd, &msg, MSG_NOSIGNAL);
+		leave(&peer);
+	}
+	for (unsigned ms = 0; stat.nclients + stat.nlost && ms < PATIENCE_MS; ms += 10) {
+		usleep(10000);
+		clientd_stat(m.d, &stat);
+	}
+	assert_int_equal(stat.nclients + stat.nlost, 0);
+	mount_delete(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -412,6 +453,7 @@ int main(void)
 		cmocka_unit_test(a_recall_does_not_wait_for_a_file_that_was_detached),
 		cmocka_unit_test(whoever_lies_is_hung_up_on_and_nobody_else),
 		cmocka_unit_test(a_token_is_good_for_one_file_once),
+		cmocka_unit_test(a_client_that_sends_its_own_socket_is_forgotten),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
