@@ -499,14 +499,13 @@ int64_t file_write(struct inode *inode, uint64_t pos, const void *buf, size_t le
 
 /* ---- stores of clients ------------------------------------------------------------------------------------------- */
 
-int file_sync(struct inode *inode)
+/* All that is written: where a client stored is not known. */
+static int flush_written(struct inode *inode)
 {
 	struct region *region = inode->vol->region;
 	uint64_t lblk = 0;
 	int err = 0;
 
-	if (!S_ISREG(inode->type) || !grant_take_stored(inode))
-		return 0;
 	while (!err) {
 		struct extent ext = { 0 };
 		uint64_t off, bytes;
@@ -525,6 +524,24 @@ int file_sync(struct inode *inode)
 		lblk = ext.lblk + ext.count;
 	}
 	return err == -ENOENT ? 0 : err;
+}
+
+int file_sync(struct inode *inode, uint32_t *seen)
+{
+	uint64_t mark;
+	int err = 0;
+
+	if (!S_ISREG(inode->type))
+		return 0;
+	if (grant_stores(inode, &mark)) {
+		err = flush_written(inode);
+		if (err && err != -EIO)
+			return err; /* the next one tries again */
+		grant_flushed(inode, mark, err);
+	}
+	if (!seen)
+		return err;
+	return grant_sync_lost(inode, seen) ? -EIO : 0;
 }
 
 /* ---- data and holes -------------------------------------------------------------------------------------------------- */

@@ -62,9 +62,11 @@ int64_t file_write(struct inode *inode, uint64_t pos, const void *buf, size_t le
 
 /**
  * file_sync - make durable what clients have stored through their mappings. What was written by calls is
- * durable already. 0 or -EIO.
+ * durable already. 0; -ENOMEM; -EIO: something could not be made durable, now or at another call, and
+ * *@seen, which began as grant_sync_seen() when the file was opened, did not know of it: each open file
+ * learns of it once. @seen NULL: of this call only, and that counts for nobody.
  */
-int file_sync(struct inode *inode);
+int file_sync(struct inode *inode, uint32_t *seen);
 
 /**
  * file_seek - SEEK_DATA or SEEK_HOLE from @pos: 0 and the position, -ENXIO, -EINVAL, -EIO.

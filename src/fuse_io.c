@@ -273,7 +273,7 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 
 	(void)ino, (void)datasync;
 	if (!err && handle_of(fi))
-		err = file_sync(handle_of(fi)->inode);
+		err = file_sync(handle_of(fi)->inode, &handle_of(fi)->sync_seen);
 	request_reply_err(req, err);
 }
 

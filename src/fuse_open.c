@@ -20,6 +20,7 @@
 
 #include "format.h"
 #include "fuse_request.h"
+#include "grant.h"
 #include "inode.h"
 #include "mode.h"
 #include "namespace.h"
@@ -106,6 +107,7 @@ static enum outcome run_open(struct request *rq)
 
 	if (rq->a.u.open.entering) {
 		mode_enter(inode);
+		handle->sync_seen = grant_sync_seen(inode);
 		reply_open(rq);
 		return REPLIED;
 	}
@@ -123,6 +125,7 @@ static enum outcome run_open(struct request *rq)
 		request_reply_err(rq->a.req, err);
 		return REPLIED;
 	}
+	handle->sync_seen = grant_sync_seen(inode);
 	/* It may have been told attributes for long, which may now change without it. */
 	if (handle->mode == MODE_UNCACHED && !rq->a.u.open.create)
 		session_holder_ops.attr_changed(rq->s, inode->ino);

@@ -39,6 +39,7 @@ struct handle {
 	unsigned mode_flags; /* enum mode_flags, as mode_open() was called */
 	enum file_mode mode; /* for the life of the handle */
 	int flags;	     /* of open(2) */
+	uint32_t sync_seen;  /* of stores that were lost: grant_sync_seen() */
 };
 
 /** handle_of - of an open regular file, or NULL for a directory or without @fi. */

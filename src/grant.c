@@ -381,7 +381,7 @@ int grant_record(struct attachment *att, enum grant_kind kind, uint64_t pos, uin
 	else
 		err = att_set(att, kind, pos, len);
 	if (!err && kind == GRANT_WRITE)
-		holder->stored = true;
+		holder->nstored++;
 	if (!err)
 		send(arg);
 	sync_unlock(&holder->lock, HERE);
@@ -576,20 +576,69 @@ bool grant_is_late(struct inode *inode, uint64_t pos, uint64_t end)
 
 /* ---- what was stored ------------------------------------------------------------------------------ */
 
-bool grant_take_stored(struct inode *inode)
+static bool may_store(const struct holder *holder)
+{
+	for (const struct attachment *att = holder->attachments; att; att = att->next)
+		if (att_bits(att, 1u << GRANT_WRITE, 0, UINT64_MAX, false))
+			return true;
+	return false;
+}
+
+bool grant_stores(struct inode *inode, uint64_t *ret_mark)
 {
 	struct holder *holder = atomic_load(&inode->holder);
-	bool stored = false;
+	bool stores;
 
 	if (!holder)
 		return false;
 	sync_lock(&holder->lock, 0, HERE);
-	stored = holder->stored;
-	holder->stored = false;
-	for (const struct attachment *att = holder->attachments; att; att = att->next)
-		holder->stored |= att_bits(att, 1u << GRANT_WRITE, 0, UINT64_MAX, false);
+	stores = holder->nflushed < holder->nstored;
+	/* Who may store may do so behind the flush, unnoticed. */
+	*ret_mark = may_store(holder) ? holder->nflushed : holder->nstored;
 	sync_unlock(&holder->lock, HERE);
-	return stored;
+	return stores;
+}
+
+void grant_flushed(struct inode *inode, uint64_t mark, bool lost)
+{
+	struct holder *holder = holder_of(inode);
+
+	sync_lock(&holder->lock, 0, HERE);
+	if (holder->nflushed < mark)
+		holder->nflushed = mark;
+	if (lost) {
+		holder->nsync_errors++;
+		holder->sync_error_told = false;
+	}
+	sync_unlock(&holder->lock, HERE);
+}
+
+uint32_t grant_sync_seen(struct inode *inode)
+{
+	struct holder *holder = atomic_load(&inode->holder);
+	uint32_t seen;
+
+	if (!holder)
+		return 0;
+	sync_lock(&holder->lock, 0, HERE);
+	seen = holder->nsync_errors - (holder->nsync_errors && !holder->sync_error_told);
+	sync_unlock(&holder->lock, HERE);
+	return seen;
+}
+
+bool grant_sync_lost(struct inode *inode, uint32_t *seen)
+{
+	struct holder *holder = atomic_load(&inode->holder);
+	bool lost;
+
+	if (!holder)
+		return false;
+	sync_lock(&holder->lock, 0, HERE);
+	lost = *seen != holder->nsync_errors;
+	*seen = holder->nsync_errors;
+	holder->sync_error_told |= lost;
+	sync_unlock(&holder->lock, HERE);
+	return lost;
 }
 
 /* ---- filling -------------------------------------------------------------------------------------- */

@@ -135,10 +135,20 @@ bool grant_is_late(struct inode *inode, uint64_t pos, uint64_t end);
 bool grant_late_part(struct inode *inode, uint64_t *pos, uint64_t *end);
 
 /**
- * grant_take_stored - whether a client may have stored into the file since this was last asked. It stays
- * so while anybody may go on storing.
+ * grant_stores - whether a client may have stored something that is not durable yet: then the caller makes
+ * it so, and says that with grant_flushed(*@ret_mark). It stays true while anybody may go on storing, and
+ * for others until then. @lost: it could not be made durable, and that will not be tried again.
  */
-bool grant_take_stored(struct inode *inode);
+bool grant_stores(struct inode *inode, uint64_t *ret_mark);
+void grant_flushed(struct inode *inode, uint64_t mark, bool lost);
+
+/**
+ * Who learns of stores that were lost: each open file once, as of any error of writeback in Linux (errseq).
+ * grant_sync_seen - what a file that is being opened knows already: all, but the last one if nobody was
+ * told of it. grant_sync_lost - whether there is something that *@seen does not know; now it does.
+ */
+uint32_t grant_sync_seen(struct inode *inode);
+bool grant_sync_lost(struct inode *inode, uint32_t *seen);
 
 /**
  * grant_conflicts - whether somebody shows zeroes in [@pos, @end), or, with @extends, that something at

@@ -102,7 +102,10 @@ struct holder {
 
 	struct attachment *attachments; /* clients that may map it (grant.h) */
 	struct fill *fills;
-	bool stored; /* a client may have stored something that no fsync has seen */
+	/* Grants for stores, and how many of them were behind when an fsync had made all durable. */
+	uint64_t nstored, nflushed;
+	uint32_t nsync_errors; /* what clients stored and was lost */
+	bool sync_error_told;  /* somebody knows of the last one */
 	struct gate *gates;
 	struct admission *admissions; /* oldest first */
 	struct waiter *parked;

@@ -569,9 +569,9 @@ static int exchange_locked(struct inode *a, uint64_t a_pos, struct inode *b, uin
 	if (!exchangeable(a, a_pos, len) || !exchangeable(b, b_pos, len))
 		return -EINVAL;
 	/* What clients stored here goes to a file whose fsync(2) would not know of it. */
-	err = file_sync(a);
+	err = file_sync(a, NULL);
 	if (!err)
-		err = file_sync(b);
+		err = file_sync(b, NULL);
 	if (err)
 		return err;
 	return pending_run(a, b, &op, begin_exchange, b);

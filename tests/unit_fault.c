@@ -560,11 +560,11 @@ static void what_a_client_stores_is_durable_after_fsync(void **state)
 	off = peer.fault.region_off + 100;
 	*(char *)(uintptr_t)region_ptr(bed->region, off, 1) = 'x'; /* by a mapping of its own */
 	assert_int_equal(((const char *)region_record_durable(bed->region))[off], 'a');
-	assert_int_equal(file_sync(bed->inode), 0);
+	assert_int_equal(file_sync(bed->inode, NULL), 0);
 	assert_int_equal(((const char *)region_record_durable(bed->region))[off], 'x');
 	/* It may store on, unnoticed: the next one counts too. */
 	*(char *)(uintptr_t)region_ptr(bed->region, off, 1) = 'y';
-	assert_int_equal(file_sync(bed->inode), 0);
+	assert_int_equal(file_sync(bed->inode, NULL), 0);
 	durable = (char *)(uintptr_t)region_record_durable(bed->region);
 	assert_int_equal(durable[off], 'y');
 	peer_detach(&peer);
@@ -595,6 +595,78 @@ static void what_a_client_stored_is_durable_when_it_goes_to_another_file(void **
 	peer_detach(&peer);
 	inode_put(other);
 	inode_put(root);
+	close_bed(bed);
+}
+
+/* What a client stored and gave back cannot be made durable. */
+static struct bed *lost_bed(struct peer *peer)
+{
+	struct bed *bed = open_bed();
+
+	put(bed, 0, 'a', 8 * PAGE);
+	peer_attach(peer, bed, true);
+	assert_int_equal(touch(peer, 0, true, 0, 8 * PAGE), 0);
+	grant_returned(peer->att, 0, UINT64_MAX);
+	assert_int_equal(region_mark_bad(bed->region, peer->fault.region_off + 2 * PAGE, PAGE), 0);
+	return bed;
+}
+
+static void each_open_file_learns_once_that_stores_were_lost(void **state)
+{
+	struct peer peer;
+	struct bed *bed = lost_bed(&peer);
+	uint32_t first = grant_sync_seen(bed->inode), second = first, later;
+
+	(void)state;
+	assert_int_equal(file_sync(bed->inode, &first), -EIO);
+	assert_int_equal(file_sync(bed->inode, &first), 0);
+	later = grant_sync_seen(bed->inode);
+	assert_int_equal(file_sync(bed->inode, &later), 0);
+	assert_int_equal(file_sync(bed->inode, &second), -EIO);
+	assert_int_equal(file_sync(bed->inode, &second), 0);
+	/* It is stored to again. */
+	assert_int_equal(touch(&peer, 0, true, 0, PAGE), 0);
+	assert_int_equal(file_sync(bed->inode, &second), -EIO);
+	assert_int_equal(file_sync(bed->inode, &first), -EIO);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+static void stores_that_were_lost_are_told_to_who_opens_the_file_before_anybody_knows(void **state)
+{
+	struct peer peer;
+	struct bed *bed = lost_bed(&peer);
+	uint32_t first, second;
+
+	(void)state;
+	assert_int_equal(file_sync(bed->inode, NULL), -EIO);
+	first = grant_sync_seen(bed->inode);
+	second = grant_sync_seen(bed->inode);
+	assert_int_equal(file_sync(bed->inode, &first), -EIO);
+	assert_int_equal(file_sync(bed->inode, &second), -EIO);
+	second = grant_sync_seen(bed->inode);
+	assert_int_equal(file_sync(bed->inode, &second), 0);
+	peer_detach(&peer);
+	close_bed(bed);
+}
+
+/* Of two at once, the second does not say that it is durable before the first one has made it so. */
+static void stores_are_not_durable_before_they_are(void **state)
+{
+	struct bed *bed = open_bed();
+	struct peer peer;
+	uint64_t mark, other;
+
+	(void)state;
+	put(bed, 0, 'a', PAGE);
+	peer_attach(&peer, bed, true);
+	assert_int_equal(touch(&peer, 0, true, 0, PAGE), 0);
+	grant_returned(peer.att, 0, PAGE);
+	assert_true(grant_stores(bed->inode, &mark));
+	assert_true(grant_stores(bed->inode, &other));
+	grant_flushed(bed->inode, mark, false);
+	assert_false(grant_stores(bed->inode, &other));
+	peer_detach(&peer);
 	close_bed(bed);
 }
 
@@ -1323,6 +1395,10 @@ int main(void)
 		cmocka_unit_test(an_acknowledgement_of_nothing_is_a_lie),
 		cmocka_unit_test(what_a_client_stores_is_durable_after_fsync),
 		cmocka_unit_test(what_a_client_stored_is_durable_when_it_goes_to_another_file),
+		cmocka_unit_test(each_open_file_learns_once_that_stores_were_lost),
+		cmocka_unit_test(
+			stores_that_were_lost_are_told_to_who_opens_the_file_before_anybody_knows),
+		cmocka_unit_test(stores_are_not_durable_before_they_are),
 		cmocka_unit_test(what_a_late_client_maps_is_not_used_again),
 		cmocka_unit_test(blocks_that_a_late_client_maps_do_not_move),
 		cmocka_unit_test(nobody_waits_longer_than_the_deadline),

@@ -308,7 +308,7 @@ int front_write(struct world *w, unsigned file, unsigned first, unsigned end, in
 int front_fsync(struct world *w, unsigned file)
 {
 	struct request rq = request_begin(w);
-	int err = file_sync(w->inodes[file]);
+	int err = file_sync(w->inodes[file], NULL);
 
 	rest(&rq);
 	return err;
