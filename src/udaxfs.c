@@ -455,6 +455,7 @@ static int run_background(struct daemon *d)
 	}
 	if (pid > 0) {
 		close(fds[1]);
+		options_free(&d->opt);
 		return wait_for_child(fds[0]);
 	}
 	close(fds[0]);
@@ -499,12 +500,16 @@ static void tune_malloc(void)
 	mallopt(M_MMAP_THRESHOLD, 4 << 20);
 }
 
-static int remount(const struct options *opt)
+static int remount(struct options *opt)
 {
-	if (mount(NULL, opt->mountpoint, NULL, opt->ms_flags, NULL) == 0)
-		return 0;
-	fprintf(stderr, "udaxfs: remounting %s: %s\n", opt->mountpoint, strerror(errno));
-	return EXIT_MOUNT;
+	int status = 0;
+
+	if (mount(NULL, opt->mountpoint, NULL, opt->ms_flags, NULL)) {
+		fprintf(stderr, "udaxfs: remounting %s: %s\n", opt->mountpoint, strerror(errno));
+		status = EXIT_MOUNT;
+	}
+	options_free(opt);
+	return status;
 }
 
 int main(int argc, char **argv)
@@ -521,8 +526,10 @@ int main(int argc, char **argv)
 	default:
 		break;
 	}
-	if (d.opt.fake)
+	if (d.opt.fake) {
+		options_free(&d.opt);
 		return 0;
+	}
 	if (d.opt.remount)
 		return remount(&d.opt);
 	umask(0);
