@@ -80,7 +80,7 @@ static ssize_t read_awake(struct device *d, int fd, void *buf, size_t len)
 	d->was_there = n > 0;
 	if (n >= 0 || errno != EAGAIN)
 		return n;
-	start = last = now = sync_now_ns(d->sync);
+	start = now = sync_now_ns(d->sync);
 	while (now - start < d->spin_ns) {
 		n = read(fd, buf, len);
 		if (n >= 0 || errno != EAGAIN)

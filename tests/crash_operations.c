@@ -565,7 +565,7 @@ static void op_copy(struct volume *vol)
 
 /* ---- the table -------------------------------------------------------------------------------------------------- */
 
-#define CASE(sentence, setup_fn, op_fn) .name = sentence, .setup = setup_fn, .op = op_fn
+#define CASE(sentence, setup_fn, op_fn) .name = (sentence), .setup = (setup_fn), .op = (op_fn)
 
 static const struct crash_case cases[] = {
 	{ CASE("create_is_atomic", NULL, op_create) },

@@ -63,12 +63,14 @@ static bool shows_region(const void *addr)
 {
 	FILE *maps = fopen("/proc/self/maps", "r");
 	unsigned long start, end, at = (unsigned long)addr;
-	char line[512];
+	char line[512], *rest;
 	bool found = false;
 
 	CHECK(maps);
 	while (fgets(line, sizeof(line), maps)) {
-		if (sscanf(line, "%lx-%lx", &start, &end) == 2 && start <= at && at < end)
+		start = strtoul(line, &rest, 16);
+		end = *rest == '-' ? strtoul(rest + 1, NULL, 16) : 0;
+		if (start <= at && at < end)
 			found = strstr(line, "fake-region");
 	}
 	fclose(maps);

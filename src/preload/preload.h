@@ -25,7 +25,7 @@ void *preload_next(const char *name, _Atomic(void *) *cache);
 #define NEXT(name)                                                                                 \
 	({                                                                                         \
 		static _Atomic(void *) next_;                                                      \
-		(__typeof__(&name))preload_next(#name, &next_);                                    \
+		(__typeof__(&(name)))preload_next(#name, &next_);                                  \
 	})
 
 /** Asked for by udaxrun: what can be direct must be; and a report at the end. */
