@@ -9,6 +9,7 @@
  *	foreign-byte	another file's content was seen
  *	not-coherent	what was seen cannot be (history.h); of a store that was completed: lost-store
  *	zeroed-twice	a block that somebody could see was zeroed as if it were new
+ *	part-of-granule	a client is asked to give back what it cannot by itself
  *	cache-differs	a clean folio shows something else than the medium, and nobody is at work
  *	deadlock, no-progress, lock-order, lock-balance, lock-assert, held-over-wait (sync_lab.c, sched.c)
  *	assertion, wild-access	the core has stopped itself, or should have
