@@ -80,8 +80,8 @@ static void take_back(struct process *p, const struct message *m)
 	/* What is mapped of a device in one piece is unmapped in one. */
 	if (m->pos % granule || (m->len < UINT64_MAX - m->pos && (m->pos + m->len) % granule))
 		sched_fail(p->w->sched, NULL, "part-of-granule",
-			   "%s is asked for a part of a granule of %s, and maps whole ones", p->name,
-			   file_name(p->w, m->file));
+			   "%s is asked for a part of a granule of %s, and maps whole ones",
+			   p->name, file_name(p->w, m->file));
 	if (m->pos + m->len < m->pos || (m->pos + m->len) % BLOCK_BYTES)
 		end += end < SCENARIO_MAX_PAGES; /* rounded up */
 	for (unsigned page = first; page < end; page++) {
