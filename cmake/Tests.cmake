@@ -34,6 +34,9 @@ foreach(main IN LISTS test_mains)
 		${CMAKE_BINARY_DIR}/tests)
 endforeach()
 
+# What tests the lab's texts.
+target_link_libraries(unit_scenario PRIVATE udaxlab_core)
+
 # The daemon's side of the socket is no part of the core.
 target_sources(unit_clientd PRIVATE src/clientd.c src/clientd_conn.c src/fuse_token.c)
 
@@ -73,9 +76,12 @@ endforeach()
 
 # libFuzzer brings its own main(), and is built only where its instrumentation was asked for.
 if(UDAX_SANITIZE MATCHES fuzzer)
-	add_executable(fuzz_image tests/fuzz_image.c)
-	target_link_libraries(fuzz_image PRIVATE udaxtest)
-	target_link_options(fuzz_image PRIVATE -fsanitize=fuzzer)
-	set_target_properties(fuzz_image PROPERTIES RUNTIME_OUTPUT_DIRECTORY
-		${CMAKE_BINARY_DIR}/tests)
+	foreach(name IN ITEMS fuzz_image fuzz_scenario)
+		add_executable(${name} tests/${name}.c)
+		target_link_libraries(${name} PRIVATE udaxtest)
+		target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+		set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
+			${CMAKE_BINARY_DIR}/tests)
+	endforeach()
+	target_link_libraries(fuzz_scenario PRIVATE udaxlab_core)
 endif()

@@ -1,801 +1,531 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
 /*
- * scenario.c - the text of a scenario, line by line. docs/SCENARIOS.md is the specification.
- *
- * A line is words between blanks; a comma is a word of its own, and '#' begins a comment. The first word
- * says what the line is. Whoever finds something wrong says where and what would be right (fail), and all
- * above it only return false.
+ * scenario.c - reads the text of a scenario, line by line; see scenario_parser.h for the parts, and
+ * docs/SCENARIOS.md for the text. The text is not trusted: every number is bounded, every name known,
+ * and what is returned fits together (scenario_check.c).
  */
 #include "scenario.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_WORDS 32u
-#define WORD_LEN 64u
-#define MIN_VOLUME UINT64_C(262144)
-#define MAX_VOLUME (UINT64_C(32) << 20)
+#include "scenario_parser.h"
 
-struct word {
-	char text[WORD_LEN];
-	int column;
-};
+#define DEFAULT_VOLUME (256u << 10)
+#define MAX_VOLUME (64u << 20)
+#define DEFAULT_GRANULE 4096u
+#define MAX_GRANULE (2u << 20)
+#define DEFAULT_WORKERS 10
+#define MAX_WORKERS 64
+#define MAX_RACE 999
 
-struct parser {
-	const char *path, *line_text;
-	int line;
-	struct word words[MAX_WORDS];
-	unsigned nwords, at;
-	struct scenario *sc;
-	struct scenario_thread *thread; /* whose operations follow */
-	bool titled;
-	char *err;
-	size_t err_len;
-};
+/* ---- names ------------------------------------------------------------------------------------------ */
 
-/* ---- errors --------------------------------------------------------------------------------------- */
-
-static bool fail_at(struct parser *p, int column, const char *fmt, va_list args)
+const char *scenario_name_list(const char *first, size_t stride, unsigned n, char *buf, size_t len)
 {
-	int n = snprintf(p->err, p->err_len, "%s:%d:%d: ", p->path, p->line, column);
+	size_t used = 0;
 
-	if (n >= 0 && (size_t)n < p->err_len)
-		vsnprintf(p->err + n, p->err_len - (size_t)n, fmt, args);
-	return false;
+	snprintf(buf, len, "none yet");
+	for (unsigned i = 0; i < n && used < len; i++)
+		used += (size_t)snprintf(buf + used, len - used, "%s%s", i ? ", " : "",
+					 first + i * stride);
+	return buf;
 }
 
-/* Something is wrong with the word at hand, or missing behind the last one. */
-static bool __attribute__((format(printf, 2, 3))) fail(struct parser *p, const char *fmt, ...)
+static unsigned find_name(const char *first, size_t stride, unsigned n, struct token token)
 {
-	int column = p->at < p->nwords ? p->words[p->at].column
-				       : (int)strcspn(p->line_text, "#\n") + 1;
-	va_list args;
+	unsigned i = 0;
 
-	va_start(args, fmt);
-	fail_at(p, column, fmt, args);
-	va_end(args);
-	return false;
+	while (i < n && !token_is(token, first + i * stride))
+		i++;
+	return i;
 }
 
-/* ---- words ---------------------------------------------------------------------------------------- */
-
-static bool split(struct parser *p, const char *line)
+/* The next word is the name of one of @n things, called @what and @plural. */
+static bool parse_known(struct parser *p, const char *what, const char *plural, const char *first,
+			size_t stride, unsigned n, const char *usage, unsigned *ret)
 {
-	const char *c = line;
+	char quote[QUOTE_ROOM], names[SCENARIO_MAX_THREADS * (SCENARIO_NAME + 2)];
+	struct token token;
 
-	p->line_text = line;
-	p->nwords = p->at = 0;
-	for (;;) {
-		struct word *word = &p->words[p->nwords];
-		size_t len;
-
-		while (*c == ' ' || *c == '\t' || *c == '\r')
-			c++;
-		if (!*c || *c == '\n' || *c == '#')
-			return true;
-		len = *c == ',' ? 1 : strcspn(c, " \t\r\n#,");
-		if (p->nwords == MAX_WORDS || len >= WORD_LEN) {
-			p->at = p->nwords;
-			return fail(p, "%s",
-				    len >= WORD_LEN ? "a word of more than 63 bytes"
-						    : "too many words in one line");
-		}
-		memcpy(word->text, c, len);
-		word->text[len] = 0;
-		word->column = (int)(c - line) + 1;
-		p->nwords++;
-		c += len;
-	}
-}
-
-static const char *peek(const struct parser *p)
-{
-	return p->at < p->nwords ? p->words[p->at].text : "";
-}
-
-static bool at_end(const struct parser *p)
-{
-	return p->at == p->nwords;
-}
-
-/* Take the next word if it is that. */
-static bool accept(struct parser *p, const char *text)
-{
-	if (at_end(p) || strcmp(peek(p), text) != 0)
+	if (!text_some(&p->t, what, usage, &token))
 		return false;
-	p->at++;
-	return true;
-}
-
-static bool done(struct parser *p)
-{
-	return at_end(p) || fail(p, "'%s' does not belong here", peek(p));
-}
-
-static bool take_number(struct parser *p, uint64_t least, uint64_t most, uint64_t *ret)
-{
-	const char *text = peek(p);
-	char *end;
-
-	errno = 0;
-	*ret = strtoull(text, &end, 10);
-	if (!isdigit((unsigned char)*text) || *end || errno || *ret < least || *ret > most)
-		return fail(p, "expected a number from %llu to %llu", (unsigned long long)least,
-			    (unsigned long long)most);
-	p->at++;
-	return true;
-}
-
-static bool take_bytes(struct parser *p, uint64_t least, uint64_t most, uint64_t *ret)
-{
-	const char *text = peek(p);
-	char *end;
-	uint64_t n = strtoull(text, &end, 10);
-	unsigned shift = *end == 'K' ? 10 : *end == 'M' ? 20 : 0;
-
-	end += shift != 0;
-	if (!isdigit((unsigned char)*text) || *end || n > UINT64_MAX >> shift ||
-	    n << shift < least || n << shift > most)
-		return fail(p, "expected a size from %lluK to %lluM",
-			    (unsigned long long)(least >> 10), (unsigned long long)(most >> 20));
-	*ret = n << shift;
-	p->at++;
-	return true;
-}
-
-static bool is_name(const char *text)
-{
-	if (!isalpha((unsigned char)*text))
-		return false;
-	while (isalnum((unsigned char)*text) || *text == '_' || *text == '-')
-		text++;
-	return !*text;
-}
-
-static bool new_name(struct parser *p, const char *what, char *ret)
-{
-	const char *text = peek(p);
-
-	if (!is_name(text) || strlen(text) >= SCENARIO_NAME)
-		return fail(p,
-			    "expected a name for the %s: a letter, then letters, digits, - and _, "
-			    "up to %d",
-			    what, SCENARIO_NAME - 1);
-	snprintf(ret, SCENARIO_NAME, "%s", text);
-	p->at++;
-	return true;
-}
-
-/* ---- names ---------------------------------------------------------------------------------------- */
-
-/* The index of a name in an array of things that begin with it; n: it is not there. */
-static unsigned find(const void *things, size_t size, unsigned n, const char *name)
-{
-	const char *thing = things;
-
-	for (unsigned i = 0; i < n; i++, thing += size)
-		if (strcmp(thing, name) == 0)
-			return i;
-	return n;
-}
-
-static bool take_known(struct parser *p, const char *what, const void *things, size_t size,
-		       unsigned n, unsigned *ret)
-{
-	const char *thing = things;
-	char known[256] = "";
-
-	*ret = find(things, size, n, peek(p));
-	if (*ret < n) {
-		p->at++;
+	*ret = find_name(first, stride, n, token);
+	if (*ret < n)
 		return true;
+	return text_fail(&p->t, token.at, "there is no %s %s; %s are %s", strchr(what, ' ') + 1,
+			 token_quote(token, quote), plural,
+			 scenario_name_list(first, stride, n, names, sizeof(names)));
+}
+
+bool parse_file(struct parser *p, const char *usage, unsigned *ret)
+{
+	return parse_known(p, "a file", "files", p->s->files[0].name, sizeof(p->s->files[0]),
+			   p->s->nfiles, usage, ret);
+}
+
+bool parse_process(struct parser *p, const char *usage, unsigned *ret)
+{
+	return parse_known(p, "a process", "processes", p->s->processes[0].name,
+			   sizeof(p->s->processes[0]), p->s->nprocesses, usage, ret);
+}
+
+static bool is_letter(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static bool is_name(struct token token)
+{
+	for (size_t i = 0; i < token.len; i++) {
+		char c = token.at[i];
+
+		if (!is_letter(c) && (!i || ((c < '0' || c > '9') && c != '_' && c != '-')))
+			return false;
 	}
-	for (unsigned i = 0; i < n; i++, thing += size)
-		snprintf(known + strlen(known), sizeof(known) - strlen(known), "%s%s",
-			 i ? ", " : "", thing);
-	if (at_end(p))
-		return fail(p, "expected a %s: %s", what, n ? known : "there is none yet");
-	return fail(p, "there is no %s '%s'; there %s %s", what, peek(p), n ? "is" : "are",
-		    n ? known : "none yet");
+	return token.len > 0;
 }
 
-static bool take_file(struct parser *p, unsigned *ret)
+/* A new one of @n things, of which there may be @max. */
+static bool parse_new_name(struct parser *p, const char *what, const char *first, size_t stride,
+			   unsigned n, unsigned max, const char *usage, char *ret)
 {
-	struct scenario *sc = p->sc;
+	char quote[QUOTE_ROOM];
+	struct token token;
 
-	return take_known(p, "file", sc->files, sizeof(sc->files[0]), sc->nfiles, ret);
-}
-
-static bool take_process(struct parser *p, unsigned *ret)
-{
-	struct scenario *sc = p->sc;
-
-	return take_known(p, "process", sc->processes, sizeof(sc->processes[0]), sc->nprocesses,
-			  ret);
-}
-
-/* ---- places --------------------------------------------------------------------------------------- */
-
-/* "3", "3a", "3b": cells [*first, *end). */
-static bool parse_place(const char *text, size_t len, unsigned *first, unsigned *end)
-{
-	unsigned page = 0;
-	size_t i = 0;
-
-	while (i < len && isdigit((unsigned char)text[i]) && page < 1000)
-		page = page * 10 + (unsigned)(text[i++] - '0');
-	if (!i || page >= SCENARIO_MAX_PAGES)
+	if (!text_some(&p->t, "a name", usage, &token))
 		return false;
-	*first = page * PAGE_CELLS;
-	*end = *first + PAGE_CELLS;
-	if (i + 1 == len && text[i] == 'b')
-		*first += 1;
-	else if (i + 1 == len && text[i] == 'a')
-		*end -= 1;
-	else if (i != len)
-		return false;
+	if (!is_name(token))
+		return text_fail(&p->t, token.at,
+				 "%s is no name; a name is letters, digits, '_' and '-', and "
+				 "begins with a letter",
+				 token_quote(token, quote));
+	if (token.len >= SCENARIO_NAME)
+		return text_fail(&p->t, token.at, "a name has at most %d characters",
+				 SCENARIO_NAME - 1);
+	if (find_name(first, stride, n, token) < n)
+		return text_fail(&p->t, token.at, "there is a %s %s already", what,
+				 token_quote(token, quote));
+	if (n == max)
+		return text_fail(&p->t, token.at, "%s is one %s too many; there can be %u",
+				 token_quote(token, quote), what, max);
+	memcpy(ret, token.at, token.len);
 	return true;
 }
 
-/* A place, or "2..5": from the first of one place to the last of another. */
-static bool take_range(struct parser *p, bool whole_pages, unsigned *first, unsigned *end)
-{
-	const char *text = peek(p), *dots = strstr(text, "..");
-	size_t len = dots ? (size_t)(dots - text) : strlen(text);
-	unsigned last_first;
+/* ---- what is to be shown, and where -------------------------------------------------------------------- */
 
-	if (!parse_place(text, len, first, end) ||
-	    (dots && !parse_place(dots + 2, strlen(dots + 2), &last_first, end)))
-		return fail(p, "expected a place such as 0, 0b or 0..2, in pages from 0 to %d",
-			    SCENARIO_MAX_PAGES - 1);
-	if (*end <= *first)
-		return fail(p, "the range ends before it begins");
-	if (whole_pages && (*first % PAGE_CELLS || *end % PAGE_CELLS))
-		return fail(p, "only whole pages can be %s here", "given");
-	p->at++;
+static bool line_title(struct parser *p, const char *usage)
+{
+	struct token title = text_rest(&p->t);
+
+	if (!title.len)
+		return text_fail(&p->t, title.at, "a title is missing here: %s", usage);
+	if (title.len >= sizeof(p->s->title))
+		return text_fail(&p->t, title.at + sizeof(p->s->title) - 1,
+				 "a title has at most %zu bytes", sizeof(p->s->title) - 1);
+	memcpy(p->s->title, title.at, title.len);
 	return true;
 }
 
-/* A length in pages: "0", "2", or "1.5". */
-static bool take_length(struct parser *p, unsigned *ret_cells)
+static bool line_races(struct parser *p, const char *usage)
 {
-	const char *text = peek(p);
-	char *end;
-	unsigned long pages = strtoul(text, &end, 10);
-
-	if (!isdigit((unsigned char)*text) || (*end && strcmp(end, ".5") != 0) ||
-	    pages > SCENARIO_MAX_PAGES || (pages == SCENARIO_MAX_PAGES && *end))
-		return fail(p, "expected a length in pages such as 2 or 1.5, up to %d",
-			    SCENARIO_MAX_PAGES);
-	*ret_cells = (unsigned)pages * PAGE_CELLS + (*end != 0);
-	p->at++;
-	return true;
-}
-
-/* ---- operations ----------------------------------------------------------------------------------- */
-
-enum form {
-	FORM_OPEN,  /* FILE [direct] [read-only] */
-	FORM_FILE,  /* FILE */
-	FORM_RANGE, /* FILE RANGE */
-	FORM_GROW,  /* FILE RANGE [grow] */
-	FORM_IO,    /* FILE RANGE [direct] */
-	FORM_PAGES, /* FILE RANGE of whole pages */
-	FORM_SIZE,  /* FILE LENGTH */
-	FORM_TWO,   /* FILE RANGE with|to FILE PLACE */
-	FORM_PROCESS,
-	FORM_NOTHING,
-};
-
-static const struct grammar {
-	const char *word;
-	enum form form;
-} grammar[OP_NR_KINDS] = {
-	[OP_OPEN] = { "open", FORM_OPEN },
-	[OP_CLOSE] = { "close", FORM_FILE },
-	[OP_ATTACH] = { "attach", FORM_OPEN },
-	[OP_DETACH] = { "detach", FORM_FILE },
-	[OP_LOAD] = { "load", FORM_RANGE },
-	[OP_STORE] = { "store", FORM_RANGE },
-	[OP_READ] = { "read", FORM_IO },
-	[OP_WRITE] = { "write", FORM_IO },
-	[OP_APPEND] = { "append", FORM_OPEN },
-	[OP_TRUNCATE] = { "truncate", FORM_SIZE },
-	[OP_PUNCH] = { "punch", FORM_RANGE },
-	[OP_ZERO] = { "zero", FORM_GROW },
-	[OP_ALLOCATE] = { "allocate", FORM_GROW },
-	[OP_COLLAPSE] = { "collapse", FORM_PAGES },
-	[OP_INSERT] = { "insert", FORM_PAGES },
-	[OP_EXCHANGE] = { "exchange", FORM_TWO },
-	[OP_COPY] = { "copy", FORM_TWO },
-	[OP_FSYNC] = { "fsync", FORM_FILE },
-	[OP_SEEK_DATA] = { "seek-data", FORM_RANGE },
-	[OP_READAHEAD] = { "readahead", FORM_RANGE },
-	[OP_WRITEBACK] = { "writeback", FORM_RANGE },
-	[OP_DROP] = { "drop", FORM_RANGE },
-	[OP_PIN] = { "pin", FORM_RANGE },
-	[OP_UNPIN] = { "unpin", FORM_RANGE },
-	[OP_FORK] = { "fork", FORM_PROCESS },
-	[OP_STOP] = { "stop", FORM_PROCESS },
-	[OP_CONTINUE] = { "continue", FORM_PROCESS },
-	[OP_HANG_UP] = { "hang-up", FORM_PROCESS },
-	[OP_KILL] = { "kill", FORM_PROCESS },
-	[OP_RESTART] = { "restart", FORM_NOTHING },
-	[OP_CRASH] = { "crash", FORM_NOTHING },
-	[OP_SYNC] = { "sync", FORM_NOTHING },
-};
-
-const char *scenario_op_name(enum op_kind kind)
-{
-	return grammar[kind].word;
-}
-
-static bool take_two(struct parser *p, struct scenario_op *op)
-{
-	bool exchange = op->kind == OP_EXCHANGE;
-	unsigned end;
-
-	if (!take_range(p, exchange, &op->first, &op->end))
-		return false;
-	if (!accept(p, exchange ? "with" : "to"))
-		return fail(p, "expected '%s', then a file and a place in it",
-			    exchange ? "with" : "to");
-	if (!take_file(p, &op->other_file) || !take_range(p, exchange, &op->other_first, &end))
-		return false;
-	if (op->other_first + (op->end - op->first) > SCENARIO_MAX_PAGES * PAGE_CELLS)
-		return fail(p, "the other range ends behind page %d", SCENARIO_MAX_PAGES - 1);
-	return true;
-}
-
-static bool take_flags(struct parser *p, enum form form, struct scenario_op *op)
-{
-	for (;;) {
-		if ((form == FORM_OPEN || form == FORM_IO) && accept(p, "direct"))
-			op->flags |= OPF_DIRECT;
-		else if (form == FORM_OPEN && accept(p, "read-only"))
-			op->flags |= OPF_READ_ONLY;
-		else if (form == FORM_GROW && accept(p, "grow"))
-			op->flags |= OPF_GROW;
-		else
-			return done(p);
-	}
-}
-
-static bool take_arguments(struct parser *p, struct scenario_op *op)
-{
-	enum form form = grammar[op->kind].form;
-
-	if (form == FORM_NOTHING)
-		return done(p);
-	if (form == FORM_PROCESS)
-		return take_process(p, &op->process) && done(p);
-	if (!take_file(p, &op->file))
-		return false;
-	switch (form) {
-	case FORM_RANGE:
-	case FORM_GROW:
-	case FORM_IO:
-		if (!take_range(p, false, &op->first, &op->end))
-			return false;
-		break;
-	case FORM_PAGES:
-		if (!take_range(p, true, &op->first, &op->end))
-			return false;
-		break;
-	case FORM_SIZE:
-		if (!take_length(p, &op->first))
-			return false;
-		break;
-	case FORM_TWO:
-		if (!take_two(p, op))
-			return false;
-		break;
-	default:
-		break;
-	}
-	return take_flags(p, form, op);
-}
-
-static bool parse_operation(struct parser *p, enum op_kind kind)
-{
-	struct scenario_op *op;
-
-	if (!p->thread)
-		return fail(p,
-			    "'%s' is an operation; a line 'thread NAME in PROCESS' comes before it",
-			    peek(p));
-	if (p->thread->nops == SCENARIO_MAX_OPS)
-		return fail(p, "a thread has at most %d operations", SCENARIO_MAX_OPS);
-	op = &p->thread->ops[p->thread->nops++];
-	*op = (struct scenario_op){ .kind = kind, .line = p->line };
-	for (unsigned i = 0; i < p->nwords; i++)
-		snprintf(op->text + strlen(op->text), sizeof(op->text) - strlen(op->text), "%s%s",
-			 i ? " " : "", p->words[i].text);
-	p->at++;
-	return take_arguments(p, op);
-}
-
-/* ---- lines ---------------------------------------------------------------------------------------- */
-
-static bool line_title(struct parser *p)
-{
-	const char *text = p->line_text + p->words[0].column - 1 + strlen("title");
-	size_t len;
-
-	if (p->titled)
-		return fail(p, "there is a title already");
-	text += strspn(text, " \t");
-	len = strcspn(text, "\r\n");
-	if (!len || len >= sizeof(p->sc->title))
-		return fail(p, "a title is one line of 1 to %zu bytes", sizeof(p->sc->title) - 1);
-	memcpy(p->sc->title, text, len);
-	p->titled = true;
-	return true;
-}
-
-static bool line_races(struct parser *p)
-{
-	struct scenario *sc = p->sc;
-	uint64_t n;
+	struct scenario *s = p->s;
+	struct token token;
 
 	do {
-		if (sc->nraces == SCENARIO_MAX_RACES)
-			return fail(p, "at most %d rows", SCENARIO_MAX_RACES);
-		if (!take_number(p, 1, 999, &n))
+		if (!text_some(&p->t, "a number", usage, &token))
 			return false;
-		sc->races[sc->nraces++] = (unsigned)n;
-	} while (accept(p, ","));
-	return done(p);
+		if (s->nraces == SCENARIO_MAX_RACES)
+			return text_fail(&p->t, token.at, "a scenario names at most %u rows",
+					 SCENARIO_MAX_RACES);
+		if (!token_number(&p->t, token, "a row of docs/RACES.md", 1, MAX_RACE,
+				  &s->races[s->nraces]))
+			return false;
+		for (unsigned i = 0; i < s->nraces; i++)
+			if (s->races[i] == s->races[s->nraces])
+				return text_fail(&p->t, token.at, "row %u is named twice",
+						 s->races[i]);
+		s->nraces++;
+	} while (text_accept(&p->t, ","));
+	return text_end(&p->t, usage);
 }
 
-static bool line_volume(struct parser *p)
+/* "256K", "1M": bytes. */
+static bool parse_bytes(struct parser *p, const char *what, const char *usage, unsigned min,
+			unsigned max, struct token *token, unsigned *ret)
 {
-	return take_bytes(p, MIN_VOLUME, MAX_VOLUME, &p->sc->volume_bytes) && done(p);
-}
+	struct token digits;
+	unsigned shift, n;
+	char quote[QUOTE_ROOM], last;
 
-static bool line_granule(struct parser *p)
-{
-	uint64_t bytes;
-
-	if (!take_bytes(p, 4096, 2u << 20, &bytes))
+	if (!text_some(&p->t, "a number of bytes", usage, token))
 		return false;
-	if (bytes & (bytes - 1)) {
-		p->at--;
-		return fail(p, "a granule is a power of two");
-	}
-	p->sc->granule_bytes = (uint32_t)bytes;
-	return done(p);
-}
-
-static bool line_workers(struct parser *p)
-{
-	uint64_t n;
-
-	if (!take_number(p, 1, 64, &n))
+	last = token->at[token->len - 1];
+	digits = (struct token){ token->at, token->len - 1 };
+	shift = last == 'M' ? 20 : 10;
+	if (last != 'K' && last != 'M')
+		return text_fail(&p->t, token->at, "%s is no size in bytes; write 256K, or 1M",
+				 token_quote(*token, quote));
+	if (!token_number(&p->t, digits, what, 1, max >> shift, &n))
 		return false;
-	p->sc->nworkers = (unsigned)n;
-	return done(p);
+	*ret = n << shift;
+	if (*ret < min)
+		return text_fail(&p->t, token->at, "%s is at least %uK", what, min >> 10);
+	return text_end(&p->t, usage);
 }
 
-static bool line_free(struct parser *p)
+static bool line_volume(struct parser *p, const char *usage)
 {
-	uint64_t n;
+	struct token token;
+	unsigned bytes;
 
-	if (!take_number(p, 0, 1000, &n))
+	if (!parse_bytes(p, "a volume", usage, DEFAULT_VOLUME, MAX_VOLUME, &token, &bytes))
 		return false;
-	p->sc->free_pages = (unsigned)n;
-	return done(p);
+	if (bytes % DEFAULT_GRANULE)
+		return text_fail(&p->t, token.at, "a volume is a multiple of 4K");
+	p->s->volume_bytes = bytes;
+	return true;
 }
 
-static bool take_state(struct parser *p, struct scenario_file *file)
+static bool line_granule(struct parser *p, const char *usage)
 {
-	enum page_state state = PAGE_HOLE;
+	struct token token;
+	unsigned bytes;
+
+	if (!parse_bytes(p, "a granule", usage, DEFAULT_GRANULE, MAX_GRANULE, &token, &bytes))
+		return false;
+	if (bytes & (bytes - 1))
+		return text_fail(&p->t, token.at, "a granule is a power of two");
+	p->s->granule_bytes = bytes;
+	return true;
+}
+
+static bool parse_count(struct parser *p, const char *what, const char *usage, unsigned min,
+			unsigned max, unsigned *ret)
+{
+	struct token token;
+
+	return text_some(&p->t, "a number", usage, &token) &&
+	       token_number(&p->t, token, what, min, max, ret) && text_end(&p->t, usage);
+}
+
+static bool line_workers(struct parser *p, const char *usage)
+{
+	return parse_count(p, "the number of workers", usage, 1, MAX_WORKERS, &p->s->nworkers);
+}
+
+static bool line_free(struct parser *p, const char *usage)
+{
+	return parse_count(p, "the number of free blocks", usage, 0, MAX_VOLUME / 4096,
+			   &p->s->free_pages);
+}
+
+/* ---- files ------------------------------------------------------------------------------------------- */
+
+static bool parse_pages_state(struct parser *p, struct scenario_file *file, enum page_state state,
+			      bool *named, const char *usage)
+{
 	unsigned first, end;
+	struct token token;
 
-	if (accept(p, "size"))
-		return take_length(p, &file->size_cells);
-	if (accept(p, "written"))
-		state = PAGE_WRITTEN;
-	else if (accept(p, "unwritten"))
-		state = PAGE_UNWRITTEN;
-	else if (!accept(p, "hole"))
-		return fail(p, "expected written, unwritten or hole with pages, or size");
-	if (!take_range(p, true, &first, &end))
+	if (!text_some(&p->t, "a range of pages", usage, &token) ||
+	    !token_pages(&p->t, token, &first, &end))
 		return false;
-	for (unsigned page = first / PAGE_CELLS; page < end / PAGE_CELLS; page++)
+	for (unsigned page = first / PAGE_CELLS; page < end / PAGE_CELLS; page++) {
+		if (named[page])
+			return text_fail(&p->t, token.at, "page %u is described twice", page);
+		named[page] = true;
 		file->pages[page] = state;
-	if (end > file->size_cells)
-		file->size_cells = end;
-	return true;
-}
-
-static bool line_file(struct parser *p)
-{
-	struct scenario *sc = p->sc;
-	struct scenario_file *file = &sc->files[sc->nfiles];
-
-	if (sc->nfiles == SCENARIO_MAX_FILES)
-		return fail(p, "at most %d files", SCENARIO_MAX_FILES);
-	if (find(sc->files, sizeof(*file), sc->nfiles, peek(p)) < sc->nfiles)
-		return fail(p, "there is a file '%s' already", peek(p));
-	if (!new_name(p, "file", file->name))
-		return false;
-	sc->nfiles++;
-	while (!at_end(p)) {
-		if (!take_state(p, file))
-			return false;
-		if (!accept(p, ",") && !at_end(p))
-			return fail(p, "expected a comma");
 	}
 	return true;
 }
 
-static bool take_clause(struct parser *p, struct scenario_process *process)
+static bool parse_size(struct parser *p, struct scenario_file *file, bool *has_size,
+		       const char *usage)
 {
-	bool attaches = accept(p, "attaches");
+	struct token token;
+
+	if (!text_some(&p->t, "a size", usage, &token) ||
+	    !token_size(&p->t, token, &file->size_cells))
+		return false;
+	if (*has_size)
+		return text_fail(&p->t, token.at, "a file has one size");
+	*has_size = true;
+	return true;
+}
+
+static bool parse_file_item(struct parser *p, struct scenario_file *file, bool *named,
+			    bool *has_size, const char *usage)
+{
+	struct token token;
+	char quote[QUOTE_ROOM];
+
+	if (!text_some(&p->t, "a description", usage, &token))
+		return false;
+	if (token_is(token, "size"))
+		return parse_size(p, file, has_size, usage);
+	if (token_is(token, "written"))
+		return parse_pages_state(p, file, PAGE_WRITTEN, named, usage);
+	if (token_is(token, "unwritten"))
+		return parse_pages_state(p, file, PAGE_UNWRITTEN, named, usage);
+	if (token_is(token, "hole"))
+		return parse_pages_state(p, file, PAGE_HOLE, named, usage);
+	return text_fail(&p->t, token.at,
+			 "%s says nothing about a file; written, unwritten, hole and size do: %s",
+			 token_quote(token, quote), usage);
+}
+
+static bool line_file(struct parser *p, const char *usage)
+{
+	struct scenario_file *file = &p->s->files[p->s->nfiles];
+	bool named[SCENARIO_MAX_PAGES] = { false }, has_size = false;
+	char name[SCENARIO_NAME] = "";
+
+	if (!parse_new_name(p, "file", p->s->files[0].name, sizeof(*file), p->s->nfiles,
+			    SCENARIO_MAX_FILES, usage, name))
+		return false;
+	memcpy(file->name, name, sizeof(name));
+	p->s->nfiles++;
+	if (text_peek(&p->t).len)
+		do
+			if (!parse_file_item(p, file, named, &has_size, usage))
+				return false;
+		while (text_accept(&p->t, ","));
+	for (unsigned page = 0; !has_size && page < SCENARIO_MAX_PAGES; page++)
+		if (named[page])
+			file->size_cells = (page + 1) * PAGE_CELLS;
+	return text_end(&p->t, usage);
+}
+
+/* ---- processes, threads ---------------------------------------------------------------------------------- */
+
+static bool parse_opens(struct parser *p, struct scenario_process *process, const char *usage)
+{
+	struct token at = text_peek(&p->t);
 	struct scenario_open *open;
 	unsigned file;
+	bool again;
 
-	if (!attaches && accept(p, "forked")) {
-		process->forked = true;
-		return true;
-	}
-	if (!attaches && !accept(p, "opens"))
-		return fail(
-			p,
-			"expected 'opens FILE [direct] [read-only]', 'attaches FILE' or 'forked'");
-	if (!take_file(p, &file))
+	if (!parse_file(p, usage, &file))
 		return false;
 	open = &process->files[file];
-	if (attaches && (!open->open || !open->direct))
-		return fail(p, "only a file that the process 'opens %s direct' can be attached",
-			    p->sc->files[file].name);
-	if (attaches) {
-		open->attached = true;
-		return true;
-	}
+	if (open->open)
+		return text_fail(&p->t, at.at, "'%s' opens '%s' already", process->name,
+				 p->s->files[file].name);
 	open->open = true;
-	while (!at_end(p) && strcmp(peek(p), ",") != 0) {
-		if (accept(p, "direct"))
-			open->direct = true;
-		else if (accept(p, "read-only"))
-			open->read_only = true;
-		else
-			return fail(p, "expected direct, read-only, or a comma");
-	}
+	do {
+		again = false;
+		if (!open->direct && text_accept(&p->t, "direct"))
+			again = open->direct = true;
+		if (!open->read_only && text_accept(&p->t, "read-only"))
+			again = open->read_only = true;
+	} while (again);
 	return true;
 }
 
-static bool line_process(struct parser *p)
+/* Files are opened in the order of the processes, and the first open decides the mode. */
+static const struct scenario_process *first_opener(const struct scenario *s, unsigned file)
 {
-	struct scenario *sc = p->sc;
-	struct scenario_process *process = &sc->processes[sc->nprocesses];
+	const struct scenario_process *process = s->processes;
 
-	if (sc->nprocesses == SCENARIO_MAX_PROCESSES)
-		return fail(p, "at most %d processes", SCENARIO_MAX_PROCESSES);
-	if (find(sc->processes, sizeof(*process), sc->nprocesses, peek(p)) < sc->nprocesses)
-		return fail(p, "there is a process '%s' already", peek(p));
-	if (!new_name(p, "process", process->name))
+	while (!process->files[file].open)
+		process++;
+	return process;
+}
+
+static bool parse_attaches(struct parser *p, struct scenario_process *process, const char *usage)
+{
+	struct token at = text_peek(&p->t);
+	const struct scenario_process *first;
+	unsigned file;
+
+	if (!parse_file(p, usage, &file))
 		return false;
-	sc->nprocesses++;
-	while (!at_end(p)) {
-		if (!take_clause(p, process))
-			return false;
-		if (!accept(p, ",") && !at_end(p))
-			return fail(p, "expected a comma");
-	}
+	if (!process->files[file].open)
+		return text_fail(&p->t, at.at,
+				 "'%s' has to open '%s' before it attaches it: opens %s direct",
+				 process->name, p->s->files[file].name, p->s->files[file].name);
+	first = first_opener(p->s, file);
+	if (!first->files[file].direct)
+		return text_fail(&p->t, at.at,
+				 "'%s' is opened first by '%s', and not direct: a file in cached "
+				 "mode cannot be attached",
+				 p->s->files[file].name, first->name);
+	if (process->files[file].attached)
+		return text_fail(&p->t, at.at, "'%s' attaches '%s' already", process->name,
+				 p->s->files[file].name);
+	process->files[file].attached = true;
 	return true;
 }
 
-static bool line_thread(struct parser *p)
+static bool parse_process_item(struct parser *p, struct scenario_process *process,
+			       const char *usage)
 {
-	struct scenario *sc = p->sc;
-	struct scenario_thread *thread = &sc->threads[sc->nthreads];
+	struct token token;
+	char quote[QUOTE_ROOM];
 
-	if (sc->nthreads == SCENARIO_MAX_THREADS)
-		return fail(p, "at most %d threads", SCENARIO_MAX_THREADS);
-	if (find(sc->threads, sizeof(*thread), sc->nthreads, peek(p)) < sc->nthreads)
-		return fail(p, "there is a thread '%s' already", peek(p));
-	if (!new_name(p, "thread", thread->name))
+	if (!text_some(&p->t, "'opens' or 'attaches'", usage, &token))
 		return false;
-	if (!accept(p, "in"))
-		return fail(p, "expected 'in', and the process that the thread belongs to");
-	if (!take_process(p, &thread->process))
-		return false;
-	sc->nthreads++;
-	p->thread = thread;
-	return done(p);
+	if (token_is(token, "opens"))
+		return parse_opens(p, process, usage);
+	if (token_is(token, "attaches"))
+		return parse_attaches(p, process, usage);
+	return text_fail(&p->t, token.at,
+			 "a process 'opens' or 'attaches' a file, and %s is "
+			 "neither: %s",
+			 token_quote(token, quote), usage);
 }
 
-/* "t1.2": operation 2 of thread t1, counted from 1. */
-static bool take_operation(struct parser *p, unsigned *ret_thread, unsigned *ret_op)
+static bool line_process(struct parser *p, const char *usage)
 {
-	const struct scenario *sc = p->sc;
-	char name[WORD_LEN], *dot;
-	unsigned long n;
+	struct scenario_process *process = &p->s->processes[p->s->nprocesses];
+	char name[SCENARIO_NAME] = "";
 
-	snprintf(name, sizeof(name), "%s", peek(p));
-	dot = strrchr(name, '.');
-	if (!dot || !isdigit((unsigned char)dot[1]))
-		return fail(p, "expected an operation such as t1.2: the second of thread t1");
-	*dot = 0;
-	*ret_thread = find(sc->threads, sizeof(sc->threads[0]), sc->nthreads, name);
-	n = strtoul(dot + 1, NULL, 10);
-	if (*ret_thread == sc->nthreads || n < 1 || n > sc->threads[*ret_thread].nops)
-		return fail(p, "there is no operation '%s'", peek(p));
-	*ret_op = (unsigned)n - 1;
-	p->at++;
+	if (!parse_new_name(p, "process", p->s->processes[0].name, sizeof(*process),
+			    p->s->nprocesses, SCENARIO_MAX_PROCESSES, usage, name))
+		return false;
+	memcpy(process->name, name, sizeof(name));
+	p->s->nprocesses++;
+	if (text_peek(&p->t).len)
+		do
+			if (!parse_process_item(p, process, usage))
+				return false;
+		while (text_accept(&p->t, ","));
+	return text_end(&p->t, usage);
+}
+
+static bool line_thread(struct parser *p, const char *usage)
+{
+	struct scenario_thread *thread = &p->s->threads[p->s->nthreads];
+	char name[SCENARIO_NAME] = "";
+	struct token at = text_peek(&p->t);
+
+	if (!parse_new_name(p, "thread", p->s->threads[0].name, sizeof(*thread), p->s->nthreads,
+			    SCENARIO_MAX_THREADS, usage, name) ||
+	    !text_expect(&p->t, "in", usage) || !parse_process(p, usage, &thread->process) ||
+	    !text_end(&p->t, usage))
+		return false;
+	memcpy(thread->name, name, sizeof(name));
+	p->thread_at[p->s->nthreads++] = at;
+	p->in_thread = true;
 	return true;
 }
 
-static bool take_result(struct parser *p, int *ret_err)
+static bool line_expect(struct parser *p, const char *usage)
 {
-	static const int errors[] = { ENOSPC, EBUSY, EIO,    EINVAL, EFAULT, ENODEV,
-				      ENXIO,  EPERM, EACCES, EBADF,  EEXIST, EOPNOTSUPP };
-
-	if (accept(p, "0")) {
-		*ret_err = 0;
-		return true;
-	}
-	for (unsigned i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
-		if (accept(p, strerrorname_np(errors[i]))) {
-			*ret_err = errors[i];
-			return true;
-		}
-	return fail(p, "expected 0, or the name of an error such as ENOSPC");
+	(void)usage;
+	return parse_expect(p);
 }
 
-static bool line_expect(struct parser *p)
-{
-	struct scenario *sc = p->sc;
-	struct scenario_expect *e = &sc->expects[sc->nexpects];
-	unsigned end;
+/* ---- lines --------------------------------------------------------------------------------------------- */
 
-	if (sc->nexpects == SCENARIO_MAX_EXPECTS)
-		return fail(p, "at most %d expectations", SCENARIO_MAX_EXPECTS);
-	e->line = p->line;
-	sc->nexpects++;
-	if (find(sc->files, sizeof(sc->files[0]), sc->nfiles, peek(p)) < sc->nfiles) {
-		e->kind = EXPECT_CONTENT;
-		if (!take_file(p, &e->file) || !take_range(p, false, &e->cell, &end))
-			return false;
-		if (!accept(p, "="))
-			return fail(p, "expected '=', then zero or an operation");
-		e->zero = accept(p, "zero");
-		return (e->zero || take_operation(p, &e->thread, &e->op)) && done(p);
-	}
-	if (!take_operation(p, &e->thread, &e->op))
-		return false;
-	e->kind = accept(p, "reaches") ? EXPECT_REACHED : EXPECT_RESULT;
-	if (e->kind == EXPECT_RESULT && !accept(p, "="))
-		return fail(p, "expected '=' or 'reaches', then 0 or an error");
-	return take_result(p, &e->err) && done(p);
-}
-
-static const struct line {
+static const struct {
 	const char *word;
-	bool (*parse)(struct parser *p);
+	bool once;
+	bool (*parse)(struct parser *p, const char *usage);
+	const char *usage;
 } lines[] = {
-	{ "title", line_title },     { "races", line_races },	  { "volume", line_volume },
-	{ "granule", line_granule }, { "workers", line_workers }, { "free", line_free },
-	{ "file", line_file },	     { "process", line_process }, { "thread", line_thread },
-	{ "expect", line_expect },
+	{ "title", true, line_title, "title TEXT" },
+	{ "races", true, line_races, "races NUMBER, ..." },
+	{ "volume", true, line_volume, "volume BYTES" },
+	{ "granule", true, line_granule, "granule BYTES" },
+	{ "workers", true, line_workers, "workers NUMBER" },
+	{ "free", true, line_free, "free BLOCKS" },
+	{ "file", false, line_file,
+	  "file NAME [written PAGES] [, unwritten PAGES] [, hole PAGES] [, size SIZE]" },
+	{ "process", false, line_process,
+	  "process NAME [opens FILE [direct] [read-only]] [, attaches FILE]" },
+	{ "thread", false, line_thread, "thread NAME in PROCESS" },
+	{ "expect", false, line_expect, "" },
 };
+
+#define NLINES (sizeof(lines) / sizeof(lines[0]))
 
 static bool parse_line(struct parser *p)
 {
-	if (at_end(p))
-		return true;
-	for (unsigned i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
-		if (strcmp(peek(p), lines[i].word) == 0) {
-			p->at++;
-			return lines[i].parse(p);
-		}
-	for (unsigned kind = 0; kind < OP_NR_KINDS; kind++)
-		if (strcmp(peek(p), grammar[kind].word) == 0)
-			return parse_operation(p, (enum op_kind)kind);
-	return fail(p,
-		    "'%s' is neither an operation nor one of title, races, volume, granule, "
-		    "workers, free, file, process, thread, expect",
-		    peek(p));
+	struct token word = text_peek(&p->t);
+	unsigned i = 0;
+
+	while (i < NLINES && !token_is(word, lines[i].word))
+		i++;
+	if (i == NLINES)
+		return parse_operation(p);
+	text_take(&p->t);
+	p->in_thread = false;
+	if (lines[i].once && p->seen & 1u << i)
+		return text_fail(&p->t, word.at, "there is a '%s' already, and one is all there is",
+				 lines[i].word);
+	p->seen |= 1u << i;
+	return lines[i].parse(p, lines[i].usage);
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------ */
-
-static bool is_complete(struct parser *p)
+static void set_name(struct scenario *s, const char *path)
 {
-	const struct scenario *sc = p->sc;
+	const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+	const char *dot = strrchr(base, '.');
+	size_t len = dot && dot != base ? (size_t)(dot - base) : strlen(base);
 
-	p->nwords = p->at = 0;
-	p->line_text = "";
-	if (!p->titled)
-		return fail(p, "a line 'title ...' is missing");
-	if (!sc->nthreads)
-		return fail(p, "there is no thread: 'thread t1 in p', then its operations");
-	for (unsigned i = 0; i < sc->nthreads; i++)
-		if (!sc->threads[i].nops)
-			return fail(p, "thread %s does nothing", sc->threads[i].name);
-	return true;
-}
-
-static bool parse_text(struct parser *p, const char *text)
-{
-	if (strlen(text) > SCENARIO_MAX_BYTES)
-		return fail(p, "a scenario has at most %u bytes", SCENARIO_MAX_BYTES);
-	while (*text) {
-		size_t len = strcspn(text, "\n");
-		char line[1024];
-
-		p->line++;
-		p->line_text = "";
-		if (len >= sizeof(line)) {
-			p->nwords = p->at = 0;
-			return fail(p, "a line of more than %zu bytes", sizeof(line) - 1);
-		}
-		memcpy(line, text, len);
-		line[len] = 0;
-		if (!split(p, line) || !parse_line(p))
-			return false;
-		text += len + (text[len] == '\n');
-	}
-	return is_complete(p);
-}
-
-/* The name of a file, without its directory and ending. */
-static void set_name(struct scenario *sc, const char *path)
-{
-	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-	const char *dot = strrchr(name, '.');
-
-	snprintf(sc->name, sizeof(sc->name), "%.*s", dot ? (int)(dot - name) : (int)strlen(name),
-		 name);
+	if (len >= sizeof(s->name))
+		len = sizeof(s->name) - 1;
+	memcpy(s->name, base, len);
 }
 
 struct scenario *scenario_parse(const char *path, const char *text, char *err, size_t err_len)
 {
 	struct parser *p = calloc(1, sizeof(*p));
-	struct scenario *sc = calloc(1, sizeof(*sc));
+	struct scenario *s = calloc(1, sizeof(*s));
+	bool good = p && s;
 
-	if (p && sc) {
-		*p = (struct parser){
-			.path = path, .sc = sc, .err = err, .err_len = err_len, .line_text = ""
-		};
-		sc->volume_bytes = MIN_VOLUME;
-		sc->granule_bytes = 4096;
-		sc->nworkers = 10;
-		sc->free_pages = UINT_MAX;
-		set_name(sc, path);
-		if (parse_text(p, text)) {
-			free(p);
-			return sc;
-		}
+	if (!good) {
+		snprintf(err, err_len, "%s: %s", path, strerror(ENOMEM));
 	} else {
-		snprintf(err, err_len, "%s: out of memory", path);
+		p->s = s;
+		text_init(&p->t, path, text, err, err_len);
+		set_name(s, path);
+		s->volume_bytes = DEFAULT_VOLUME;
+		s->granule_bytes = DEFAULT_GRANULE;
+		s->nworkers = DEFAULT_WORKERS;
+		s->free_pages = UINT_MAX;
+		good = strnlen(text, SCENARIO_MAX_BYTES + 1) <= SCENARIO_MAX_BYTES ||
+		       text_fail(&p->t, text, "a scenario has at most %u bytes",
+				 SCENARIO_MAX_BYTES);
+		while (good && text_next_line(&p->t))
+			good = parse_line(p);
+		good = good && check_scenario(p);
 	}
-	free(sc);
 	free(p);
+	if (good)
+		return s;
+	free(s);
 	return NULL;
 }
 
 struct scenario *scenario_load(const char *path, char *err, size_t err_len)
 {
-	char *text = calloc(1, SCENARIO_MAX_BYTES + 2);
-	struct scenario *sc = NULL;
-	FILE *in = fopen(path, "re");
+	char *text = malloc(SCENARIO_MAX_BYTES + 2);
+	FILE *file = text ? fopen(path, "re") : NULL;
+	struct scenario *s = NULL;
+	size_t len;
 
-	if (!text)
-		snprintf(err, err_len, "%s: out of memory", path);
-	else if (!in || (fread(text, 1, SCENARIO_MAX_BYTES + 1, in) == 0 && ferror(in)))
+	errno = text ? errno : ENOMEM;
+	if (!file) {
 		snprintf(err, err_len, "%s: %s", path, strerror(errno));
+		free(text);
+		return NULL;
+	}
+	len = fread(text, 1, SCENARIO_MAX_BYTES + 1, file);
+	text[len] = '\0';
+	if (ferror(file))
+		snprintf(err, err_len, "%s: %s", path, strerror(errno));
+	else if (memchr(text, '\0', len))
+		snprintf(err, err_len, "%s: this is no text; it has a zero byte", path);
 	else
-		sc = scenario_parse(path, text, err, err_len);
-	if (in)
-		fclose(in);
+		s = scenario_parse(path, text, err, err_len);
+	fclose(file);
 	free(text);
-	return sc;
+	return s;
 }
