@@ -18,6 +18,11 @@
  *		  back is exactly what they wrote: else somebody has stored into a block that was not his
  *		  any more. And who loads a foreign word from torn/N has a mapping of a foreign block.
  *
+ * The kernel copies bytes, not words: read(2) beside a store can give half of the old word and half of the
+ * new one, on any filesystem. So a word carries a check sum. One that is not whole says nothing about where it
+ * is from, and is looked at again; one that does not become whole is a failure, and so are more of them in
+ * a page than there are storers.
+ *
  * A storer that was stopped for longer than the recall's deadline loses stores: those from before, and
  * those that it makes until its library has heard of the recall. So its parent tells it that it was
  * stopped; it forgets what it remembers, and remembers nothing for a while.
@@ -58,14 +63,15 @@
 #define NREADERS 1
 #define NCHILDREN (NSTORERS + NCHANGERS + NFILLERS + NREADERS)
 
-#define FAMILY_TORN UINT64_C(0x70)
-#define FAMILY_FOREIGN UINT64_C(0xf0)
-#define FAMILY_OF(word) ((word) >> 56)
+#define FAMILY_TORN 0x70u
+#define FAMILY_FOREIGN 0xf0u
+#define MAX_LOOKS 100u
 
 struct shared {
 	atomic_bool stop, failed;
 	char why[256];
-	atomic_ullong stores, loads, changes, moves, files, deaths, stops, faults, recalls, late;
+	atomic_ullong halves, stores, loads, changes, moves, files, deaths, stops, faults, recalls,
+		late;
 	atomic_uint stopped[NSTORERS]; /* how often: what it remembers is void */
 };
 
@@ -99,6 +105,54 @@ static void wrong(const char *format, ...)
 	vsnprintf(shared->why, sizeof(shared->why), format, args);
 	va_end(args);
 	atomic_store(&shared->stop, true);
+}
+
+/* ---- words ---------------------------------------------------------------------------------------- */
+
+/* From the highest bit: family, content, check sum. */
+enum { CONTENT_BITS = 32, SUM_BITS = 24 };
+
+static uint64_t sum_of(uint64_t content)
+{
+	return (content + 1) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - SUM_BITS);
+}
+
+static uint64_t word_make(unsigned family, uint32_t content)
+{
+	uint64_t word = (uint64_t)family << CONTENT_BITS | content;
+
+	return word << SUM_BITS | sum_of(word);
+}
+
+static unsigned family_of(uint64_t word)
+{
+	return (unsigned)(word >> (CONTENT_BITS + SUM_BITS));
+}
+
+static bool is_whole(uint64_t word)
+{
+	return !word || word == (word >> SUM_BITS << SUM_BITS | sum_of(word >> SUM_BITS));
+}
+
+/*
+ * Words of torn/N: whether all were whole, and so have been judged. Else look again; @looks counts that.
+ */
+static bool judged(const char *how, const uint64_t *words, size_t n, unsigned *looks)
+{
+	unsigned halves = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (!is_whole(words[i]))
+			halves++;
+		else if (words[i] && family_of(words[i]) != FAMILY_TORN)
+			wrong("%s gives a foreign word %016llx", how, (unsigned long long)words[i]);
+		if (!is_whole(words[i]) && (halves > NSTORERS || *looks == MAX_LOOKS))
+			wrong("%s gives %016llx, which is no word: %u of them, look %u", how,
+			      (unsigned long long)words[i], halves, *looks);
+	}
+	++*looks;
+	atomic_fetch_add(&shared->halves, halves);
+	return !halves || *looks > MAX_LOOKS;
 }
 
 static bool running(void)
@@ -147,24 +201,30 @@ struct storer {
 	time_t trusts;	  /* what it stores from then on */
 };
 
+static void load_torn(const volatile uint64_t *words, uint64_t at)
+{
+	uint64_t seen[16];
+	unsigned looks = 0;
+
+	do {
+		for (unsigned i = 0; i < 16; i++)
+			seen[i] = words[(at + i * 37) % WORDS];
+	} while (!judged("a load", seen, 16, &looks) && running());
+	atomic_fetch_add(&shared->loads, 16);
+}
+
 static void touch_torn(struct storer *s)
 {
 	volatile uint64_t *words = s->torn[below(NTORN)] + below(TORN_PAGES) * WORDS;
-	uint64_t word, at = below(WORDS);
+	uint64_t at = below(WORDS);
 
 	bus_is_expected = 1;
 	if (sigsetjmp(on_bus, 1) == 0) {
 		if (below(3) == 0) {
-			words[at] = FAMILY_TORN << 56 | (next_random() & UINT64_C(0xffffffffffff));
+			words[at] = word_make(FAMILY_TORN, (uint32_t)next_random());
 			atomic_fetch_add(&shared->stores, 1);
 		}
-		for (unsigned i = 0; i < 16; i++) {
-			word = words[(at + i * 37) % WORDS];
-			if (word && FAMILY_OF(word) != FAMILY_TORN)
-				wrong("storer %u loads a foreign word %016llx", s->number,
-				      (unsigned long long)word);
-		}
-		atomic_fetch_add(&shared->loads, 16);
+		load_torn(words, at);
 	}
 	bus_is_expected = 0;
 }
@@ -315,7 +375,7 @@ static void changer(void)
 
 static uint64_t foreign_word(uint64_t file, uint64_t page)
 {
-	return FAMILY_FOREIGN << 56 | (file & 0xffffffff) << 16 | page;
+	return word_make(FAMILY_FOREIGN, (uint32_t)(file * FOREIGN_PAGES + page));
 }
 
 static void fill_file(int fd, uint64_t number, uint64_t pages)
@@ -364,9 +424,20 @@ static void filler(unsigned which)
 	}
 }
 
+static void read_torn(int fd)
+{
+	off_t pos = (off_t)(below(TORN_PAGES) * PAGE);
+	uint64_t words[WORDS];
+	unsigned looks = 0;
+	ssize_t got;
+
+	do {
+		got = pread(fd, words, PAGE, pos);
+	} while (got > 0 && !judged("read(2)", words, (size_t)got / 8, &looks) && running());
+}
+
 static void reader(void)
 {
-	uint64_t words[WORDS];
 	char path[32];
 
 	while (running()) {
@@ -374,14 +445,8 @@ static void reader(void)
 
 		snprintf(path, sizeof(path), "torn%u", (unsigned)below(NTORN));
 		fd = open_or_fail(path, O_RDWR);
-		for (unsigned n = 0; n < 50; n++) {
-			ssize_t got = pread(fd, words, PAGE, (off_t)(below(TORN_PAGES) * PAGE));
-
-			for (ssize_t i = 0; i < got / 8; i++)
-				if (words[i] && FAMILY_OF(words[i]) != FAMILY_TORN)
-					wrong("read(2) gives a foreign word %016llx",
-					      (unsigned long long)words[i]);
-		}
+		for (unsigned n = 0; n < 50; n++)
+			read_torn(fd);
 		close(fd);
 		usleep(500);
 	}
@@ -490,12 +555,13 @@ int main(int argc, char **argv)
 	}
 	well = end(pids);
 	printf("%llu stores, %llu loads, %llu changes, %llu moves, %llu foreign files, %llu deaths, "
-	       "%llu stops; %llu faults, %llu recalls, %llu late\n",
+	       "%llu stops, %llu half words; %llu faults, %llu recalls, %llu late\n",
 	       (unsigned long long)shared->stores, (unsigned long long)shared->loads,
 	       (unsigned long long)shared->changes, (unsigned long long)shared->moves,
 	       (unsigned long long)shared->files, (unsigned long long)shared->deaths,
-	       (unsigned long long)shared->stops, (unsigned long long)shared->faults,
-	       (unsigned long long)shared->recalls, (unsigned long long)shared->late);
+	       (unsigned long long)shared->stops, (unsigned long long)shared->halves,
+	       (unsigned long long)shared->faults, (unsigned long long)shared->recalls,
+	       (unsigned long long)shared->late);
 	if (!well)
 		printf("FAILED: %s\n", shared->why);
 	return well ? 0 : 1;
