@@ -58,10 +58,12 @@ static void set(struct pen *pen, const char *name, const char *value)
 {
 	unsigned s = 0;
 
-	while (s < pen->nstate && strcmp(pen->state[s].name, name))
+	while (s < pen->nstate && strcmp(pen->state[s].name, name) != 0)
 		s++;
-	if (s == pen->nstate)
-		PUT(pen->state[pen->nstate++].name, name);
+	if (s == pen->nstate) {
+		pen->nstate++;
+		PUT(pen->state[s].name, name);
+	}
 	PUT(pen->state[s].value, value);
 }
 
@@ -112,7 +114,7 @@ static void drop(struct pen *pen, const char *name, const char *file, int line)
 	unsigned n = pen->nheld[pen->task], h = n;
 	char what[112];
 
-	while (h-- > 0 && strcmp(held[h].name, name))
+	while (h-- > 0 && strcmp(held[h].name, name) != 0)
 		;
 	assert(h < n);
 	memmove(&held[h], &held[h + 1], (n - h - 1) * sizeof(*held));

@@ -436,7 +436,7 @@ static void the_data_of_a_page_add_up(void **state)
 				json_object_get(all, "what"), strtoul(key, NULL, 10)));
 
 			for (unsigned s = 0; s < trace->steps[i].nstate; s++) {
-				if (strcmp(trace->steps[i].state[s].name, name))
+				if (strcmp(trace->steps[i].state[s].name, name) != 0)
 					continue;
 				assert_string_equal(json_string_value(value),
 						    trace->steps[i].state[s].value);
@@ -536,7 +536,8 @@ static void assert_nested(const json_t *events)
 			long begin, end;
 
 			b = json_array_get(events, j);
-			if (strcmp(text_in(a, "ph"), "X") || strcmp(text_in(b, "ph"), "X") ||
+			if (strcmp(text_in(a, "ph"), "X") != 0 ||
+			    strcmp(text_in(b, "ph"), "X") != 0 ||
 			    number_in(a, "tid") != number_in(b, "tid"))
 				continue;
 			begin = number_in(b, "ts");

@@ -78,7 +78,7 @@ static void learn_lock(struct lanes *lanes, const char *name)
 	if (class == lanes->nclasses) {
 		lanes->nclasses++;
 		*known = (struct lock_class_name){ name, (unsigned)strcspn(name, " "), true };
-	} else if (strcmp(known->name, name)) {
+	} else if (strcmp(known->name, name) != 0) {
 		known->only = false;
 	}
 }

@@ -170,7 +170,8 @@ static void put_state(struct events *ev, const struct trace_step *step)
 	for (unsigned s = 0; s < step->nstate; s++) {
 		unsigned later = s + 1;
 
-		while (later < step->nstate && strcmp(step->state[later].name, step->state[s].name))
+		while (later < step->nstate &&
+		       strcmp(step->state[later].name, step->state[s].name) != 0)
 			later++;
 		if (later < step->nstate)
 			continue;

@@ -155,7 +155,7 @@ static void put_chart(struct html *html)
 
 	sheet_printf(
 		&html->sheet,
-		"<main>\n<div class=\"chart\" style=\"--wide:%.0fpx\">\n<div class=\"heads\"><svg "
+		"<main style=\"--wide:%.0fpx\">\n<div class=\"chart\">\n<div class=\"heads\"><svg "
 		"xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\">\n",
 		right + TEXT_MIN, right, heads);
 	timeline_heading(&html->sheet, &html->timeline, heads - 6);
@@ -219,7 +219,7 @@ static int learn_names(struct html *html)
 			const char **names;
 			size_t n = 0;
 
-			while (n < html->nnames && strcmp(html->names[n], name))
+			while (n < html->nnames && strcmp(html->names[n], name) != 0)
 				n++;
 			if (n < html->nnames)
 				continue;

@@ -27,7 +27,8 @@ const char report_page_style[] =
 	"overflow-wrap:anywhere;-webkit-user-select:all;user-select:all}\n"
 	".verdict{margin:8px 0 6px;padding:7px 12px;border-left:4px solid var(--red);"
 	"background:var(--redback);overflow-wrap:anywhere}.verdict b{color:var(--red)}\n"
-	"main{display:flex;align-items:flex-start;border-top:1px solid var(--faint)}\n"
+	"main{display:flex;align-items:flex-start;min-width:calc(var(--wide) + 350px);"
+	"border-top:1px solid var(--faint)}\n"
 	".chart{position:relative;flex:1 1 auto;min-width:var(--wide)}\n"
 	".heads{position:sticky;top:0;z-index:2;background:var(--back);"
 	"border-bottom:1px solid var(--faint)}\n"
@@ -56,9 +57,11 @@ const char report_page_style[] =
 	"s{color:var(--dim);display:block}\n"
 	"ul{list-style:none;margin:0;padding:0}kbd{border:1px solid var(--faint);border-radius:3px;"
 	"padding:0 4px;background:var(--back);font:11px sans-serif}\n"
-	"@media (max-width:900px){main{display:block}.chart{overflow-x:auto;min-width:0}.heads{position:static}"
+	"@media (max-width:900px){main{display:block;min-width:0}.chart{overflow-x:auto;min-width:0}"
+	".heads{position:static}"
 	"aside{position:sticky;bottom:0;top:auto;width:auto;min-height:0;max-height:45vh;"
-	"border-top:1px solid var(--faint);border-left:0;z-index:3}li{min-width:var(--wide);scroll-margin-bottom:48vh}}\n"
+	"border-top:1px solid var(--faint);border-left:0;z-index:3}"
+	"li{min-width:var(--wide);scroll-margin-bottom:48vh}}\n"
 	"@media print{aside{position:static;max-height:none}}\n";
 
 const char report_page_script[] =

@@ -306,7 +306,7 @@ static void put_changes(struct page *page)
 		const struct trace_state *state = &first->state[s];
 		const char *after = state_of(last, state->name);
 
-		if (strcmp(after, state->value))
+		if (strcmp(after, state->value) != 0)
 			put_change(page, state->name, state->value, after);
 	}
 	for (unsigned s = 0; s < last->nstate; s++) {

@@ -32,8 +32,8 @@ static bool same_states(const struct trace_step *a, const struct trace_step *b)
 	if (a->nstate != b->nstate)
 		return false;
 	for (unsigned s = 0; s < a->nstate; s++) {
-		if (strcmp(a->state[s].name, b->state[s].name) ||
-		    strcmp(a->state[s].value, b->state[s].value))
+		if (strcmp(a->state[s].name, b->state[s].name) != 0 ||
+		    strcmp(a->state[s].value, b->state[s].value) != 0)
 			return false;
 	}
 	return true;
