@@ -314,6 +314,52 @@ static void only_what_tells_nothing_is_folded(void **state)
 	trace_fixture_free(trace);
 }
 
+/* Although nothing but locks is taken inside of the mmaplock here. */
+static void a_lock_around_locks_is_not_folded_away(void **state)
+{
+	struct trace *trace = trace_fault_punch();
+	struct lanes *lanes;
+	struct rows *rows;
+
+	(void)state;
+	trace->nsteps--;
+	memmove(&trace->steps[9], &trace->steps[10], (trace->nsteps - 9) * sizeof(*trace->steps));
+	lanes = lanes_new(trace);
+	rows = rows_new(lanes, true);
+	assert_string_equal(rows_what(rows, &rows->rows[rows->row_of[6]]),
+			    "takes mmaplock a, shared");
+	assert_string_equal(rows_what(rows, &rows->rows[rows->row_of[7]]),
+			    "takes and releases ilock a (shared)");
+	assert_string_equal(rows_what(rows, &rows->rows[rows->row_of[9]]), "releases mmaplock a");
+	rows_free(rows);
+	lanes_free(lanes);
+	trace_fixture_free(trace);
+}
+
+/* Two times the lookup's ilock, and a third time, in front of which somebody else was. */
+static void folded_locks_are_counted(void **state)
+{
+	struct trace *trace = trace_fault_punch();
+	struct lanes *lanes;
+	struct rows *rows;
+
+	(void)state;
+	trace->steps[9] = trace->steps[7];
+	trace->steps[10] = trace->steps[8];
+	trace->steps[11] = trace->steps[7];
+	trace->steps[12] = trace->steps[8];
+	trace->steps[11].preempts = true;
+	lanes = lanes_new(trace);
+	rows = rows_new(lanes, true);
+	assert_string_equal(rows_what(rows, &rows->rows[rows->row_of[7]]),
+			    "takes and releases ilock a (shared) 2 times");
+	assert_int_equal(rows->rows[rows->row_of[7]].count, 4);
+	assert_int_equal(rows->rows[rows->row_of[11]].count, 2);
+	rows_free(rows);
+	lanes_free(lanes);
+	trace_fixture_free(trace);
+}
+
 /* A lock that others have too, taken and kept, stands in a line of its own. */
 static void a_lock_that_others_take_is_not_folded_away(void **state)
 {
@@ -578,24 +624,23 @@ static int (*const reports[])(const struct trace *, FILE *) = { report_text_100,
 								report_svg, report_chrome };
 #define NREPORTS (sizeof(reports) / sizeof(*reports))
 
+/* Written at once, when a buffer is full, or, if it never is, at the end. */
 static void a_full_disk_is_an_error(void **state)
 {
-	struct trace *trace = trace_crowd(5, 150);
+	struct trace *traces[] = { trace_crowd(5, 150), trace_hostile("") };
 
 	(void)state;
-	for (unsigned n = 0; n < NREPORTS; n++) {
+	for (unsigned n = 0; n < NREPORTS * 4; n++) {
 		FILE *full = fopen("/dev/full", "w");
 
 		assert_non_null(full);
-		assert_int_equal(reports[n](trace, full), -ENOSPC);
-		fclose(full);
-		full = fopen("/dev/full", "w");
-		assert_non_null(full);
-		setvbuf(full, NULL, _IONBF, 0);
-		assert_int_equal(reports[n](trace, full), -ENOSPC);
+		if (n / NREPORTS % 2)
+			setvbuf(full, NULL, _IONBF, 0);
+		assert_int_equal(reports[n % NREPORTS](traces[n / NREPORTS / 2], full), -ENOSPC);
 		fclose(full);
 	}
-	trace_fixture_free(trace);
+	trace_fixture_free(traces[0]);
+	trace_fixture_free(traces[1]);
 }
 
 /* What stands in the document is what the trace says, less what no document may hold. */
@@ -661,6 +706,8 @@ int main(void)
 		cmocka_unit_test(an_interleaving_that_breaks_nothing_says_so),
 		cmocka_unit_test(a_bar_stands_where_a_lock_was_held),
 		cmocka_unit_test(only_what_tells_nothing_is_folded),
+		cmocka_unit_test(a_lock_around_locks_is_not_folded_away),
+		cmocka_unit_test(folded_locks_are_counted),
 		cmocka_unit_test(a_lock_that_others_take_is_not_folded_away),
 		cmocka_unit_test(a_page_shows_each_step_and_each_bar),
 		cmocka_unit_test(a_page_needs_nothing_beside_itself),

@@ -156,6 +156,7 @@ static void put_row(struct page *page, const struct row *row)
 		draw_lanes(page, row->first);
 		if (len) {
 			memset(page->cell + lane_at(page, lane), ' ', at - lane_at(page, lane));
+			draw(page, at + (unsigned)len, " ", 1, INK_PLAIN); /* no bar at its end */
 			draw(page, at, line, len,
 			     broken			   ? INK_RED
 			     : row->depth == 0		   ? INK_BOLD

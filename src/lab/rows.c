@@ -11,12 +11,11 @@
 
 #include "lab/lanes.h"
 
-/* Of a run: bounds the text of a line, which names each lock once or twice. */
-#define RUN_MAX 12
+/* Of a row: bounds its text, which names each lock once. */
+#define LOCKS_MAX 12
 
-struct move {
-	const struct trace_held *lock;
-	bool taken, dropped; /* both: one after the other, with nothing between */
+struct touch {
+	const struct trace_held *lock; /* taken and released */
 	unsigned times;
 };
 
@@ -61,100 +60,60 @@ static bool is_waited_for(const struct lanes *lanes, const char *name)
 	return false;
 }
 
-static bool is_held_elsewhere(const struct lanes *lanes, const char *name, unsigned lane)
-{
-	for (size_t s = 0; s < lanes->nspans; s++) {
-		const struct span *span = &lanes->spans[s];
-
-		if (span->kind == SPAN_LOCK && span->lane != lane && !strcmp(span->name, name))
-			return true;
-	}
-	return false;
-}
-
-/* Whether step @i does no more than to move one lock that nobody waits for. */
-static bool is_lock_move(const struct lanes *lanes, size_t i, struct move *ret_move)
+/* The lock that step @i takes, or releases: that and nothing else. NULL: it does something else. */
+static const struct trace_held *moved(const struct lanes *lanes, size_t i, enum trace_kind kind)
 {
 	const struct trace_step *steps = lanes->trace->steps;
 	bool taken;
-	const struct trace_held *lock = lanes_moved_lock(lanes, i, &taken);
+	const struct trace_held *lock;
 
-	if (!lock || steps[i].kind != (taken ? TRACE_LOCK : TRACE_UNLOCK) ||
-	    is_waited_for(lanes, lock->name))
-		return false;
-	if (i && !same_states(&steps[i], &steps[i - 1]))
-		return false;
-	*ret_move = (struct move){ lock, taken, !taken, 1 };
-	return true;
+	if (i >= lanes->trace->nsteps || steps[i].kind != kind ||
+	    (i && !same_states(&steps[i], &steps[i - 1])))
+		return NULL;
+	lock = lanes_moved_lock(lanes, i, &taken);
+	return lock && taken == (kind == TRACE_LOCK) ? lock : NULL;
 }
 
-/* From step @i on: lock moves of one task, with no preemption behind the first. */
-static size_t find_run(const struct lanes *lanes, size_t i, struct move *moves)
+/* The lock that is taken in step @i and released in the next one, if that tells nothing. Or NULL. */
+static const struct trace_held *touched(const struct lanes *lanes, size_t i)
 {
 	const struct trace_step *steps = lanes->trace->steps;
-	size_t n = 0;
+	const struct trace_held *lock = moved(lanes, i, TRACE_LOCK);
+	const struct trace_held *released = lock ? moved(lanes, i + 1, TRACE_UNLOCK) : NULL;
 
-	while (n < RUN_MAX && i + n < lanes->trace->nsteps && steps[i + n].task == steps[i].task &&
-	       !(n && steps[i + n].preempts) && is_lock_move(lanes, i + n, &moves[n]))
-		n++;
-	return n;
+	if (!released || !same_lock(lock, released) || steps[i].task != steps[i + 1].task ||
+	    steps[i + 1].preempts || is_waited_for(lanes, lock->name))
+		return NULL;
+	return lock;
 }
 
-/* Shortens a run in front of the first lock that must be seen: shared with others, and kept. */
-static size_t cut_run(const struct lanes *lanes, size_t first, const struct move *moves, size_t n)
+/* The locks that are so touched from step @first on, one after the other. Returns how many steps. */
+static size_t find_touches(const struct lanes *lanes, size_t first, struct touch *touches,
+			   size_t *ret_n)
 {
-	size_t partner[RUN_MAX];
+	const struct trace_step *steps = lanes->trace->steps;
+	size_t i = first, n = 0, t;
 
-	for (size_t i = 0; i < n; i++) {
-		partner[i] = n;
-		for (size_t j = i; moves[i].dropped && j-- > 0;) {
-			if (moves[j].taken && partner[j] == n &&
-			    same_lock(moves[j].lock, moves[i].lock)) {
-				partner[i] = j;
-				partner[j] = i;
-				break;
-			}
-		}
+	for (;; i += 2) {
+		const struct trace_held *lock = touched(lanes, i);
+
+		if (!lock || steps[i].task != steps[first].task || (i > first && steps[i].preempts))
+			break;
+		for (t = 0; t < n && !same_lock(touches[t].lock, lock);)
+			t++;
+		if (t == LOCKS_MAX)
+			break;
+		if (t == n)
+			touches[n++] = (struct touch){ lock, 0 };
+		touches[t].times++;
 	}
-	for (size_t i = 0; i < n; i++) {
-		if (partner[i] == n &&
-		    is_held_elsewhere(lanes, moves[i].lock->name, lanes_at(lanes, first)))
-			return cut_run(lanes, first, moves, i);
-	}
-	return n;
+	*ret_n = n;
+	return i - first;
 }
 
 /* ---- what a folded row says ------------------------------------------------------------------ */
 
-/* A take and the drop right behind it become one move, and equal ones one with a count. */
-static size_t merge_moves(struct move *moves, size_t n)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		struct move *last = kept ? &moves[kept - 1] : NULL;
-
-		if (last && !last->dropped && moves[i].dropped &&
-		    same_lock(last->lock, moves[i].lock))
-			last->dropped = true;
-		else
-			moves[kept++] = moves[i];
-	}
-	n = kept;
-	kept = 0;
-	for (size_t i = 0; i < n; i++) {
-		struct move *last = kept ? &moves[kept - 1] : NULL;
-
-		if (last && last->taken == moves[i].taken && last->dropped == moves[i].dropped &&
-		    same_lock(last->lock, moves[i].lock))
-			last->times++;
-		else
-			moves[kept++] = moves[i];
-	}
-	return kept;
-}
-
-static char *tell_moves(const struct move *moves, size_t n)
+static char *tell_touches(const struct touch *touches, size_t n)
 {
 	char *text = NULL;
 	size_t len = 0;
@@ -162,18 +121,11 @@ static char *tell_moves(const struct move *moves, size_t n)
 
 	if (!f)
 		return NULL;
-	for (size_t i = 0; i < n; i++) {
-		const struct move *m = &moves[i];
-
-		if (i && m->taken == m[-1].taken && m->dropped == m[-1].dropped)
-			fprintf(f, ", ");
-		else
-			fprintf(f, "%s%s%s%s ", i ? "; " : "", m->taken ? "takes" : "",
-				m->taken && m->dropped ? " and " : "",
-				m->dropped ? "releases" : "");
-		fprintf(f, "%s%s", m->lock->name, m->lock->exclusive ? "" : " (shared)");
-		if (m->times > 1)
-			fprintf(f, " %u times", m->times);
+	for (size_t t = 0; t < n; t++) {
+		fprintf(f, "%s%s%s", t ? ", " : "takes and releases ", touches[t].lock->name,
+			touches[t].lock->exclusive ? "" : " (shared)");
+		if (touches[t].times > 1)
+			fprintf(f, " %u times", touches[t].times);
 	}
 	if (fclose(f)) {
 		free(text);
@@ -187,13 +139,13 @@ static char *tell_moves(const struct move *moves, size_t n)
 /* The row that begins with step @first. -1: no memory. */
 static int make_row(const struct lanes *lanes, size_t first, bool fold, struct row *row)
 {
-	struct move moves[RUN_MAX];
-	size_t n = fold ? cut_run(lanes, first, moves, find_run(lanes, first, moves)) : 0;
+	struct touch touches[LOCKS_MAX];
+	size_t n, count = fold ? find_touches(lanes, first, touches, &n) : 0;
 
-	*row = (struct row){ .first = first, .count = n > 1 ? n : 1 };
-	if (row->count == 1)
+	*row = (struct row){ .first = first, .count = count ? count : 1 };
+	if (!count)
 		return 0;
-	row->fold = tell_moves(moves, merge_moves(moves, n));
+	row->fold = tell_touches(touches, n);
 	return row->fold ? 0 : -1;
 }
 
@@ -270,11 +222,10 @@ void rows_source(const struct rows *rows, const struct row *row, char *buf, size
 	buf[0] = '\0';
 	if (!a->file)
 		return;
-	if (!b->file || (a->line == b->line && !strcmp(a->file, b->file)))
+	if (row->count == 1)
 		snprintf(buf, len, "%s:%d", lanes_source(a), a->line);
-	else if (!strcmp(a->file, b->file))
+	else if (row->count == 2 && b->file && !strcmp(a->file, b->file) && b->line > a->line)
 		snprintf(buf, len, "%s:%d-%d", lanes_source(a), a->line, b->line);
 	else
-		snprintf(buf, len, "%s:%d, %s:%d", lanes_source(a), a->line, lanes_source(b),
-			 b->line);
+		snprintf(buf, len, "%s:%d ...", lanes_source(a), a->line);
 }

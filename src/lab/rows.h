@@ -2,11 +2,10 @@
 /*
  * rows.h - the lines of a report: a step each, but for runs of lock operations that tell nothing.
  *
- * Folded into one line are consecutive takes and drops of locks by one task, with nobody else
- * between them and no state changed, of locks that
- *	no other task ever holds, or that are taken and dropped inside the run,
- *	and that nobody is ever seen to wait for.
- * So no order of two tasks, and nothing that one did to the other, is hidden in a line.
+ * Folded into one line are consecutive takes of a lock, each with its release right behind it, by one
+ * task, with nobody else between them and no state changed. A lock inside which anything happens has
+ * lines of its own, also if it is only that another lock is taken; so has one that anybody is ever
+ * seen to wait for. So no order of two tasks, and nothing that one did to the other, is hidden.
  */
 #ifndef UDAX_LAB_ROWS_H
 #define UDAX_LAB_ROWS_H
@@ -40,7 +39,7 @@ const struct trace_step *rows_step(const struct rows *rows, const struct row *ro
 /** rows_what - what a row says. */
 const char *rows_what(const struct rows *rows, const struct row *row);
 
-/** rows_source - where: "fault.c:116", "fault.c:116-120"; "" if unknown. */
+/** rows_source - where: "fault.c:116", "fault.c:116-120", "gate.c:66 ..."; "" if unknown. */
 void rows_source(const struct rows *rows, const struct row *row, char *buf, size_t len);
 
 #endif
