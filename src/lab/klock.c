@@ -4,6 +4,8 @@
  */
 #include "klock.h"
 
+#include <stdio.h>
+
 static bool may_write(void *arg)
 {
 	const struct klock *lock = arg;
@@ -18,6 +20,33 @@ static bool may_read(void *arg)
 	return !lock->owned && !lock->nwriters;
 }
 
+/* Who looks sees it among the locks of the task. */
+static void note_taken(struct sched *s, struct klock *lock, const char *what)
+{
+	struct task *task = s->current;
+
+	if (!task || !s->trace)
+		return;
+	snprintf(lock->name, sizeof(lock->name), "%s", what);
+	if (task->nouter < SCHED_MAX_HELD)
+		task->outer[task->nouter++] = (struct outer){ lock->name, lock->owned };
+	sched_log_step(s, TRACE_LOCK, NULL, "takes %s%s", what, lock->owned ? "" : ", shared");
+}
+
+static void note_released(struct sched *s, const struct klock *lock)
+{
+	struct task *task = s->current;
+	unsigned i = 0, n = 0;
+
+	if (!task || !s->trace)
+		return;
+	for (; i < task->nouter; i++)
+		if (task->outer[i].name != lock->name)
+			task->outer[n++] = task->outer[i];
+	task->nouter = n;
+	sched_log_step(s, TRACE_UNLOCK, NULL, "releases %s", lock->name);
+}
+
 void klock_excl(struct sched *s, struct klock *lock, const char *what)
 {
 	sched_point(s, &lock->object, ACCESS_WRITE);
@@ -27,7 +56,7 @@ void klock_excl(struct sched *s, struct klock *lock, const char *what)
 		lock->nwriters--;
 	}
 	lock->owned = true;
-	sched_log(s, TRACE_KERNEL, NULL, "takes %s", what);
+	note_taken(s, lock, what);
 }
 
 bool klock_try_excl(struct sched *s, struct klock *lock)
@@ -43,16 +72,19 @@ void klock_shared(struct sched *s, struct klock *lock, const char *what)
 {
 	sched_wait(s, may_read, lock, &lock->object, ACCESS_READ, UINT64_MAX, what, NULL);
 	lock->readers++;
+	note_taken(s, lock, what);
 }
 
 void klock_unexcl(struct sched *s, struct klock *lock)
 {
 	lock->owned = false;
+	note_released(s, lock);
 	sched_touch(s, &lock->object, ACCESS_WRITE);
 }
 
 void klock_unshared(struct sched *s, struct klock *lock)
 {
 	lock->readers--;
+	note_released(s, lock);
 	sched_touch(s, &lock->object, ACCESS_READ);
 }

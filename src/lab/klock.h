@@ -10,11 +10,12 @@
 
 struct klock {
 	struct object object;
+	char name[32]; /* as it was last taken */
 	bool owned;
 	unsigned readers, nwriters; /* nwriters: that wait, and keep new readers out */
 };
 
-/** klock_excl, klock_shared - take it; @what: "i_rwsem a". */
+/** klock_excl, klock_shared - take it; @what: "i_rwsem a". klock_try_excl - false: it is not free. */
 void klock_excl(struct sched *s, struct klock *lock, const char *what);
 void klock_shared(struct sched *s, struct klock *lock, const char *what);
 bool klock_try_excl(struct sched *s, struct klock *lock);

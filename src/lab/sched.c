@@ -339,6 +339,12 @@ void sched_lock_name(struct sched *s, const void *lock, enum lock_class class, c
 
 static void note_held(struct task *task, struct trace_step *step)
 {
+	for (unsigned i = 0; i < task->nouter && step->nheld < TRACE_MAX_HELD; i++) {
+		struct trace_held *held = &step->held[step->nheld++];
+
+		snprintf(held->name, sizeof(held->name), "%s", task->outer[i].name);
+		held->exclusive = task->outer[i].exclusive;
+	}
 	for (unsigned i = 0; i < task->nheld && step->nheld < TRACE_MAX_HELD; i++) {
 		struct trace_held *held = &step->held[step->nheld++];
 

@@ -69,6 +69,11 @@ struct task {
 	uint64_t hash; /* of what happened before where it stands */
 	unsigned nheld;
 	struct held held[SCHED_MAX_HELD];
+	unsigned nouter; /* locks of the simulated kernel, for those who look */
+	struct outer {
+		const char *name;
+		bool exclusive;
+	} outer[SCHED_MAX_HELD];
 	struct coroutine co;
 };
 
