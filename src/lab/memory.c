@@ -23,17 +23,24 @@
 #define ALIGNMENT ((size_t)64)
 #define FREED 0x6b
 
+struct range {
+	size_t off, len;
+};
+
 struct arena {
 	struct mem mem;
 	unsigned char *base;
 	size_t used, room;
+	/* What was in use when it was saved: the bytes, one range behind the other, and where they go. */
 	unsigned char *saved;
-	size_t saved_used;
+	struct range *ranges;
+	size_t saved_used, nranges;
 };
 
 struct block {
 	size_t bytes;
-	unsigned char pad[ALIGNMENT - sizeof(size_t)];
+	bool freed;
+	unsigned char pad[ALIGNMENT - sizeof(size_t) - sizeof(bool)];
 };
 
 static void *arena_alloc(struct mem *mem, size_t bytes)
@@ -46,6 +53,7 @@ static void *arena_alloc(struct mem *mem, size_t bytes)
 		return NULL;
 	arena->used += sizeof(*block) + span;
 	block->bytes = span;
+	block->freed = false;
 	return memset(block + 1, 0, span);
 }
 
@@ -54,6 +62,7 @@ static void arena_free(struct mem *mem, void *ptr)
 	struct block *block = (struct block *)ptr - 1;
 
 	(void)mem;
+	block->freed = true;
 	memset(ptr, FREED, block->bytes);
 }
 
@@ -80,27 +89,62 @@ void arena_delete(struct mem *mem)
 	if (!arena)
 		return;
 	munmap(arena->base, arena->room);
+	free(arena->ranges);
 	free(arena->saved);
 	free(arena);
+}
+
+/* The next range of blocks that are in use, from *@off on; neighbours are one. */
+static bool next_range(const struct arena *arena, size_t *off, struct range *ret)
+{
+	*ret = (struct range){ 0 };
+	while (*off < arena->used) {
+		const struct block *block = (const struct block *)(arena->base + *off);
+		size_t span = sizeof(*block) + block->bytes;
+
+		if (block->freed && ret->len)
+			break;
+		if (!block->freed && !ret->len)
+			ret->off = *off;
+		ret->len += block->freed ? 0 : span;
+		*off += span;
+	}
+	return ret->len;
 }
 
 int arena_save(struct mem *mem)
 {
 	struct arena *arena = (struct arena *)mem;
-	unsigned char *saved = realloc(arena->saved, arena->used);
+	struct range range;
+	size_t n = 0, bytes = 0;
 
-	if (!saved)
+	for (size_t off = 0; next_range(arena, &off, &range); n++)
+		bytes += range.len;
+	free(arena->saved);
+	free(arena->ranges);
+	arena->saved = malloc(bytes);
+	arena->ranges = calloc(n + 1, sizeof(*arena->ranges));
+	if (!arena->saved || !arena->ranges)
 		return -ENOMEM;
-	arena->saved = memcpy(saved, arena->base, arena->used);
+	arena->nranges = n;
 	arena->saved_used = arena->used;
+	n = bytes = 0;
+	for (size_t off = 0; next_range(arena, &off, &range); bytes += range.len) {
+		arena->ranges[n++] = range;
+		memcpy(arena->saved + bytes, arena->base + range.off, range.len);
+	}
 	return 0;
 }
 
 void arena_restore(struct mem *mem)
 {
 	struct arena *arena = (struct arena *)mem;
+	const unsigned char *from = arena->saved;
 
-	memcpy(arena->base, arena->saved, arena->saved_used);
+	for (size_t i = 0; i < arena->nranges; i++) {
+		memcpy(arena->base + arena->ranges[i].off, from, arena->ranges[i].len);
+		from += arena->ranges[i].len;
+	}
 	arena->used = arena->saved_used;
 }
 

@@ -22,7 +22,7 @@
 /** world_block - the object behind a block of the medium. */
 static inline struct object *world_block(struct world *w, uint64_t pblk)
 {
-	return &w->blocks[pblk < WORLD_MAX_BLOCKS ? pblk : WORLD_MAX_BLOCKS - 1];
+	return &w->blocks[pblk];
 }
 
 /** What the medium says about blocks and pages, looked at without locks. */

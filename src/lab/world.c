@@ -29,6 +29,7 @@
 #include "udax/policy.h"
 
 #define ARENA_BYTES ((size_t)8 << 20)
+#define LANE_BLOCKS 6 /* what a lane buffers is put back before each run */
 
 struct lab {
 	struct world *w; /* in the arena */
@@ -141,7 +142,9 @@ static void describe(void *ctx, struct trace_step *step)
 static int make_volume(struct lab *lab)
 {
 	struct world *w = lab->w;
-	struct format_options format = { .label = "lab", .uuid = { 1 } };
+	struct format_options format = { .label = "lab",
+					 .uuid = { 1 },
+					 .lane_blocks = LANE_BLOCKS };
 	struct volume_env env = { .sync = w->sync,
 				  .mem = lab->mem,
 				  .policy = w->policy,
@@ -277,8 +280,9 @@ static int make_world(struct lab *lab, const struct scenario *sc, const struct u
 			     .medium = lab->medium,
 			     .sync = sync_lab_new(lab->sched, lab->mem),
 			     .free_workers = sc->nworkers };
+	w->blocks = mem_alloc(lab->mem, (sc->volume_bytes >> BLOCK_SHIFT) * sizeof(*w->blocks));
 	w->history.nfiles = sc->nfiles;
-	if (!w->sync)
+	if (!w->sync || !w->blocks)
 		return -ENOMEM;
 	err = make_volume(lab);
 	for (unsigned file = 0; !err && file < sc->nfiles; file++)

@@ -32,7 +32,6 @@
 #include "sched.h"
 #include "volume.h"
 
-#define WORLD_MAX_BLOCKS 8192u /* of the medium, of which somebody may map one */
 #define MAX_MESSAGES 64u
 
 struct udax_policy;
@@ -122,7 +121,7 @@ struct world {
 	unsigned free_workers;
 	struct object synced;
 	unsigned nsynced[SCENARIO_MAX_THREADS]; /* OP_SYNC, by thread */
-	struct object blocks[WORLD_MAX_BLOCKS];
+	struct object *blocks;			/* of the medium */
 	struct history history;
 	struct object time; /* who was over before who began: part of what is judged */
 };
