@@ -280,6 +280,46 @@ static void a_punch_takes_away_what_it_punches_and_no_more(void **state)
 	fake_isolated(punch, 20);
 }
 
+/*
+ * What was taken back is memory of its own for the kernel (a vma) beside what was never mapped, and the kernel fills
+ * no range that lies in two of them.
+ */
+static void patchwork(void)
+{
+	unsigned seed = 1;
+	char shadow[64] = { 0 }, *p;
+	int fd;
+
+	fake_start(NULL);
+	fd = fake_file(64);
+	p = map(fd, 64, RW);
+	for (unsigned i = 0; i < 4000; i++) {
+		unsigned page = (unsigned)rand_r(&seed) % 64, n;
+
+		switch (rand_r(&seed) % 4) {
+		case 0:
+			n = 1 + (unsigned)rand_r(&seed) % (64 - page);
+			n = n > 8 ? 8 : n;
+			fake_punch(fd, page * PAGE, n * PAGE);
+			memset(shadow + page, 0, n);
+			break;
+		case 1:
+			shadow[page] = p[page * PAGE] = (char)i;
+			break;
+		default:
+			CHECK(p[page * PAGE] == shadow[page]);
+			break;
+		}
+	}
+	CHECK(stats().recalls > 100 && stats().grants_zero > 100);
+}
+
+static void zeroes_are_shown_wherever_memory_was_taken_back(void **state)
+{
+	(void)state;
+	fake_isolated(patchwork, 30);
+}
+
 static void end_of_file(void)
 {
 	char *p;
@@ -1337,6 +1377,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_store_into_a_hole_is_seen_by_all_who_had_zeroes),
 		cmocka_unit_test(a_load_of_what_is_written_is_one_question),
 		cmocka_unit_test(a_punch_takes_away_what_it_punches_and_no_more),
+		cmocka_unit_test(zeroes_are_shown_wherever_memory_was_taken_back),
 		cmocka_unit_test(behind_the_end_a_touch_is_a_SIGBUS_until_the_file_grows),
 		cmocka_unit_test(a_failure_is_a_SIGBUS_and_not_for_ever),
 		cmocka_unit_test(no_store_is_lost_while_pages_are_taken_back),

@@ -10,7 +10,8 @@
  *	-t SECONDS until then
  *	-p N       so many processes, each with two files of its own and seed SEED + its number
  *	-l BYTES   how large a file may become (default 1 MiB)
- *	-m MODE    cached, uncached, or mixed: closing and opening again may change it (default)
+ *	-m MODE    cached, uncached, or mixed: closing and opening again may change it (default);
+ *	           or direct, under `udaxrun --require-direct`
  *	-k PREFIX  keep the shadows in files PREFIX..., and go on from them: what stands in DIR must be
  *	           what a run before this one left, also after a remount
  *	-w SECONDS after which an operation hangs (default 30)
@@ -19,7 +20,7 @@
  * Each process works alone on its files, so whatever differs from the shadow is a bug. The shadow
  * knows for each byte which operation wrote it. In cached mode there are three handles (ordinary,
  * O_DIRECT, O_APPEND) and one shared mapping that lives as long as they do; in uncached mode
- * collapse, insert and exchange range by ioctl instead of that mapping.
+ * collapse, insert and exchange range by ioctl instead of that mapping; in direct mode there is all of it.
  *
  * A failure prints the operation, the bytes, the last operations, and how to repeat the run.
  */
@@ -40,7 +41,7 @@
 
 #define PAGE 4096u
 
-enum { CACHED = 1, UNCACHED = 2, BOTH = CACHED | UNCACHED };
+enum { CACHED = 1, UNCACHED = 2, BOTH = CACHED | UNCACHED, DIRECT = 4, ANY = BOTH | DIRECT };
 
 struct file {
 	char path[4096], kept[4096];
@@ -82,7 +83,10 @@ static struct exerciser {
 
 static const char *mode_name(unsigned mode)
 {
-	return mode == BOTH ? "mixed" : mode == CACHED ? "cached" : "uncached";
+	return mode == BOTH	? "mixed"
+	       : mode == CACHED ? "cached"
+	       : mode == DIRECT ? "direct"
+				: "uncached";
 }
 
 static void must(bool ok, const char *what)
@@ -568,7 +572,7 @@ static void op_exchange(void)
 	struct udax_ioc_exchange arg = { .version = UDAX_IOC_VERSION };
 	struct range r;
 
-	if (max < 2 * PAGE || b->mode != UNCACHED)
+	if (max < 2 * PAGE || b->mode == CACHED)
 		return;
 	r = aligned_range(max / 2);
 	arg.pos = r.pos;
@@ -598,11 +602,11 @@ static int open_as(const struct file *f, unsigned which)
 
 static bool maps_shared(int fd)
 {
-	void *map = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *map = mmap(NULL, opt.max, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (map == MAP_FAILED)
 		return false;
-	munmap(map, PAGE);
+	munmap(map, opt.max);
 	return true;
 }
 
@@ -617,7 +621,7 @@ static int open_in_mode(const struct file *f, unsigned mode)
 	for (unsigned i = 0; i < 5000; i++) {
 		int fd = open_as(f, which);
 
-		if (maps_shared(fd) == (mode == CACHED))
+		if (maps_shared(fd) == (mode != UNCACHED))
 			return fd;
 		close(fd);
 		usleep(1000);
@@ -669,13 +673,25 @@ static const struct op {
 	void (*run)(void);
 	unsigned weight, modes;
 } ops[] = {
-	{ op_read, 12, BOTH },	      { op_map_read, 12, CACHED },  { op_private_read, 4, BOTH },
-	{ op_seek, 5, BOTH },	      { op_check, 1, BOTH },	    { op_write, 14, BOTH },
-	{ op_append, 5, BOTH },	      { op_map_write, 16, CACHED }, { op_sync, 4, BOTH },
-	{ op_drop, 2, BOTH },	      { op_copy, 6, BOTH },	    { op_truncate, 6, BOTH },
-	{ op_punch, 6, BOTH },	      { op_zero, 5, BOTH },	    { op_allocate, 4, BOTH },
-	{ op_collapse, 6, UNCACHED }, { op_insert, 6, UNCACHED },   { op_exchange, 6, UNCACHED },
-	{ op_reopen, 2, BOTH },
+	{ op_read, 12, ANY },
+	{ op_map_read, 12, CACHED | DIRECT },
+	{ op_private_read, 4, ANY },
+	{ op_seek, 5, ANY },
+	{ op_check, 1, ANY },
+	{ op_write, 14, ANY },
+	{ op_append, 5, ANY },
+	{ op_map_write, 16, CACHED | DIRECT },
+	{ op_sync, 4, ANY },
+	{ op_drop, 2, ANY },
+	{ op_copy, 6, ANY },
+	{ op_truncate, 6, ANY },
+	{ op_punch, 6, ANY },
+	{ op_zero, 5, ANY },
+	{ op_allocate, 4, ANY },
+	{ op_collapse, 6, UNCACHED | DIRECT },
+	{ op_insert, 6, UNCACHED | DIRECT },
+	{ op_exchange, 6, UNCACHED | DIRECT },
+	{ op_reopen, 2, ANY },
 };
 
 static void one_operation(void)
@@ -766,7 +782,7 @@ static void process(struct worker *w, void *arg)
 
 static unsigned parse_mode(const char *text)
 {
-	for (unsigned mode = CACHED; mode <= BOTH; mode++)
+	for (unsigned mode = CACHED; mode <= DIRECT; mode++)
 		if (strcmp(text, mode_name(mode)) == 0)
 			return mode;
 	fprintf(stderr, "tool_exerciser: -m %s\n", text);

@@ -103,14 +103,16 @@ static void put_failure(struct client *client, struct mapping *m, uint64_t addr)
 /*
  * Zeroes for [start, end) of a hole. Where stores are allowed they must come as events: pages of our
  * own, write-protected. Elsewhere the kernel's zero page does, and costs nothing. Pages that are
- * there already are left alone.
+ * there already are left alone. The kernel refuses a range that lies in more than one of its mappings (ENOENT),
+ * as memory that was taken back and its neighbours may do: then it is page by page.
  */
 static void put_zeroes(struct client *client, const struct mapping *m, uint64_t start, uint64_t end)
 {
 	const bool writable = m->prot & PROT_WRITE;
+	uint64_t most = ZERO_BYTES;
 
 	for (uint64_t at = start; at < end;) {
-		uint64_t n = min_u64(end - at, ZERO_BYTES);
+		uint64_t n = min_u64(end - at, most);
 		struct uffdio_copy copy = {
 			.dst = at,
 			.src = (uintptr_t)client->zeroes,
@@ -126,6 +128,8 @@ static void put_zeroes(struct client *client, const struct mapping *m, uint64_t 
 			at += (uint64_t)done;
 		else if (err == -EEXIST)
 			at += PAGE_BYTES;
+		else if (err == -ENOENT && n > PAGE_BYTES)
+			most = PAGE_BYTES;
 		else if (err)
 			break; /* EAGAIN: somebody is in mremap(2); the next touch is another try */
 	}
