@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -298,6 +299,41 @@ static void protections_go_down_and_up_again(void **state)
 	fake_isolated(protections, 20);
 }
 
+static void *synchronise(void *p)
+{
+	for (unsigned i = 0; i < 3000; i++)
+		CHECK(!udax_msync(p, LEN, MS_SYNC));
+	return NULL;
+}
+
+/* msync(2) is no touch: it may be called for what lies behind EOF, or must not be touched at all. */
+static void sync_without_touch(void)
+{
+	pthread_t thread;
+	char *p;
+	int fd;
+
+	fake_start(NULL);
+	fd = fake_file(PAGES);
+	p = map(fd);
+	p[0] = p[PAGE] = 'a';
+	CHECK(!udax_mprotect(p, PAGE, PROT_NONE) && !udax_msync(p, LEN, MS_SYNC));
+	CHECK(!udax_mprotect(p, PAGE, RW) && p[0] == 'a');
+	CHECK(!pthread_create(&thread, NULL, synchronise, p));
+	while (pthread_tryjoin_np(thread, NULL)) {
+		udax_populate(p, LEN, UDAX_POPULATE_WRITE);
+		fake_resize(fd, 2);
+		fake_resize(fd, PAGES);
+	}
+	CHECK(p[0] == 'a' && p[PAGE] == 'a' && p[2 * PAGE] == 0);
+}
+
+static void msync_touches_nothing(void **state)
+{
+	(void)state;
+	fake_isolated(sync_without_touch, 60);
+}
+
 static void executing(void)
 {
 	static const unsigned char code[] = { 0xb8, 42, 0, 0, 0, 0xc3 }; /* mov $42, %eax; ret */
@@ -517,6 +553,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_the_kernel_answers_is_what_libudax_answers),
 		cmocka_unit_test(protections_go_down_and_up_again),
+		cmocka_unit_test(msync_touches_nothing),
 		cmocka_unit_test(code_runs_from_a_mapping),
 		cmocka_unit_test(advice_changes_no_byte),
 		cmocka_unit_test(a_child_has_no_mapping_that_is_not_for_it),

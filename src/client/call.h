@@ -29,14 +29,13 @@ enum call_type {
 	CALL_INHERIT, /* addr, len, write: whether a child of fork has it, too */
 	CALL_POPULATE, /* addr, len, write */
 	CALL_COVERED,  /* addr, len → how many bytes are direct mappings */
-	CALL_WRITTEN,  /* addr, len → ranges that may hold stores; result: where to go on */
+	CALL_FLUSH,    /* addr, len: stores there leave the CPU's caches; result: where to go on */
 	CALL_SYNC,     /* addr, len: the times of the first file there; result: where to go on */
 	CALL_FORK,     /* fd: a socket for the child's files. Mappings stay as they are until */
 	CALL_FORKED,
 };
 
 #define CALL_SLOTS 64
-#define CALL_RANGES 32
 
 struct call {
 	_Atomic uint32_t state;
@@ -50,10 +49,6 @@ struct call {
 	/* out */
 	int64_t result; /* or -errno; -EAGAIN of CALL_MAP: bring a token */
 	enum udax_reason reason;
-	unsigned nranges;
-	struct {
-		uint64_t start, end;
-	} ranges[CALL_RANGES];
 	/* the service's */
 	struct call *next;
 	struct file *file;

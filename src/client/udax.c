@@ -488,20 +488,15 @@ void *udax_mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 
 /* ---- durability ------------------------------------------------------------------------------ */
 
-/* What was stored can only be where a piece for stores is, or was taken back, which keeps it. */
+/*
+ * What was stored can only be where a piece for stores is, or was taken back, which keeps it. The service does
+ * it, because only there a piece stays while it is flushed; for this thread it would be a touch, which can
+ * be a SIGBUS.
+ */
 static void flush_written(struct client *client, uint64_t start, uint64_t end)
 {
-	while (start < end) {
-		struct call *call = call_new(client, CALL_WRITTEN);
-
-		call->addr = start;
-		call->len = end - start;
-		start = (uint64_t)call_run(client, call);
-		for (unsigned i = 0; i < call->nranges; i++)
-			flush_lines((void *)call->ranges[i].start,
-				    call->ranges[i].end - call->ranges[i].start);
-		call_free(client, call);
-	}
+	while (start < end)
+		start = (uint64_t)range_call(client, CALL_FLUSH, (void *)start, end - start, 0);
 }
 
 static int sync_times(struct client *client, uint64_t start, uint64_t end)

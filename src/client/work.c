@@ -20,10 +20,13 @@
 #include "client.h"
 #include "conn.h"
 #include "file.h"
+#include "flush.h"
 #include "fork.h"
 #include "mapping.h"
 #include "sys.h"
 #include "touch.h"
+
+#define FLUSH_BYTES (UINT64_C(1) << 20)
 
 static bool is_aligned(const struct file *file, uint64_t value)
 {
@@ -434,18 +437,43 @@ static uint64_t covered(struct client *client, uint64_t start, uint64_t end)
 	return bytes;
 }
 
-static int64_t written(struct client *client, struct call *call)
+/* Of a piece for stores. Where its protection forbids every touch, through another mapping of the region. */
+static void flush_part(const struct mapping *m, const struct piece *piece, uint64_t start,
+		       uint64_t end)
 {
-	uint64_t end = call->addr + call->len;
+	uint64_t off = piece->region_off + (start - piece->span.start), len = end - start;
+	void *mem;
+
+	if (m->prot & (PROT_READ | PROT_WRITE)) {
+		flush_lines((void *)start, len);
+		return;
+	}
+	mem = sys_mmap(NULL, len, PROT_READ, MAP_SHARED, m->file->conn->region, off);
+	if (sys_failed(mem))
+		return;
+	flush_lines(mem, len);
+	sys_munmap(mem, len);
+}
+
+/* Not more than FLUSH_BYTES at once: recalls are waiting, perhaps. */
+static int64_t flush(struct client *client, uint64_t start, uint64_t end)
+{
+	uint64_t left = FLUSH_BYTES;
 	struct piece *piece;
 
-	for (uint64_t at = call->addr; (piece = piece_in(client, at, end)); at = piece->span.end) {
-		if (piece->kind != PIECE_WRITE)
+	for (uint64_t at = start; (piece = piece_in(client, at, end)); at = piece->span.end) {
+		const struct mapping *m = mapping_at(client, piece->span.start);
+		uint64_t from = piece->span.start > at ? piece->span.start : at;
+		uint64_t to = piece->span.end < end ? piece->span.end : end;
+
+		if (piece->kind != PIECE_WRITE || m->file->state != ATTACHED)
 			continue;
-		if (call->nranges == CALL_RANGES)
-			return (int64_t)at;
-		call->ranges[call->nranges].start = piece->span.start > at ? piece->span.start : at;
-		call->ranges[call->nranges++].end = piece->span.end < end ? piece->span.end : end;
+		if (to - from > left)
+			to = from + left;
+		flush_part(m, piece, from, to);
+		left -= to - from;
+		if (!left)
+			return (int64_t)to;
 	}
 	return (int64_t)end;
 }
@@ -515,8 +543,8 @@ static void execute(struct client *client, struct call *call)
 	case CALL_COVERED:
 		call_done(call, (int64_t)covered(client, call->addr, call->addr + call->len));
 		return;
-	case CALL_WRITTEN:
-		call_done(call, written(client, call));
+	case CALL_FLUSH:
+		call_done(call, flush(client, call->addr, call->addr + call->len));
 		return;
 	case CALL_SYNC:
 		synchronise(client, call);
