@@ -147,9 +147,10 @@ as_user() {
 	if [ "$(id -u)" = 0 ]; then runuser -u $user -- "$@"; else "$@"; fi
 }
 
-# direct COMMAND... - run it so; it must have had a direct mapping, and faults.
+# direct COMMAND... - run it so; it must have had a direct mapping, and faults, and no mapping that was refused.
 direct() {
 	udaxrun --stats --require-direct "$@" 2>"$work/stats" || { cat "$work/stats"; return 1; }
+	! grep 'mappings not direct' "$work/stats" || return 1
 	grep -v ' 0 direct mappings' "$work/stats" | grep -q ' direct mappings, [1-9][0-9]* faults' ||
 		{ cat "$work/stats"; return 1; }
 }
