@@ -178,6 +178,15 @@ void front_release(struct process *p, unsigned file)
 	rest(&rq);
 }
 
+unsigned front_size(struct world *w, unsigned file)
+{
+	struct request rq = request_begin(w);
+	uint64_t size = inode_size(w->inodes[file]);
+
+	rest(&rq);
+	return (unsigned)((size + CELL_BYTES - 1) / CELL_BYTES);
+}
+
 /* ---- data ----------------------------------------------------------------------------------------- */
 
 /* The words of the cells in one piece, which stands at file byte @pos. */
@@ -401,10 +410,21 @@ static struct process *process_of(struct client *client)
 	return (struct process *)((char *)client - offsetof(struct process, client));
 }
 
+static bool holds(const struct sched *s, enum lock_class class)
+{
+	for (unsigned i = 0; s->current && i < s->current->nheld; i++)
+		if (s->current->held[i].class == class)
+			return true;
+	return false;
+}
+
 static void send(struct process *p, const struct message *message)
 {
 	struct sched *s = p->w->sched;
 
+	/* Under the holder lock nobody can come between: what is sent outside of it can be overtaken. */
+	if (!holds(s, LOCK_HOLDER))
+		sched_point(s, &p->object, ACCESS_WRITE);
 	if (p->nmessages - p->first_message == MAX_MESSAGES)
 		sched_fail(s, NULL, "no-progress", "%s has %u messages to read", p->name,
 			   MAX_MESSAGES);

@@ -22,6 +22,9 @@ extern const struct client_ops front_client_ops;
 int front_open(struct process *p, unsigned file, bool direct, bool read_only);
 void front_release(struct process *p, unsigned file);
 
+/** front_size - what GETATTR says, in cells. */
+unsigned front_size(struct world *w, unsigned file);
+
 /** front_read - cells [@first, @end) to @ret_cells; returns how many there are before EOF. */
 int front_read(struct world *w, unsigned file, unsigned first, unsigned end, int kind,
 	       uint64_t *ret_cells);

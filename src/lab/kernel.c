@@ -338,6 +338,8 @@ bool kernel_store(struct process *p, unsigned file, unsigned cell, uint64_t valu
 	struct world *w = p->w;
 	struct folio *folio = folio_of(w, file, page_of(cell));
 
+	if (!is_cached(p, file))
+		return false; /* MAP_SHARED is ENODEV there */
 	for (;;) {
 		sched_point(w->sched, &folio->object, ACCESS_WRITE);
 		if (p->kernel_ptes[file][page_of(cell)].kind == PTE_WRITE) {
@@ -352,9 +354,26 @@ bool kernel_store(struct process *p, unsigned file, unsigned cell, uint64_t valu
 
 /* ---- opening --------------------------------------------------------------------------------------- */
 
+static bool is_open(const struct world *w, unsigned file)
+{
+	for (unsigned i = 0; i < w->scenario->nprocesses; i++)
+		if (w->processes[i].handles[file].open)
+			return true;
+	return false;
+}
+
 int kernel_open(struct process *p, unsigned file, bool direct, bool read_only)
 {
-	return front_open(p, file, direct, read_only);
+	struct kfile *kf = &p->w->files[file];
+	bool first = !is_open(p->w, file);
+	int err = front_open(p, file, direct, read_only);
+
+	/* Nobody but it changes the size of a file in cached mode; else it asks. */
+	if (err || (!first && p->handles[file].mode == MODE_CACHED))
+		return err;
+	kf->size_cells = front_size(p->w, file);
+	sched_touch(p->w->sched, &kf->object, ACCESS_WRITE);
+	return 0;
 }
 
 int kernel_close(struct process *p, unsigned file)
@@ -400,6 +419,8 @@ static int read_page(struct world *w, unsigned file, unsigned page, uint64_t *re
 static int read_cached(struct world *w, unsigned file, unsigned first, unsigned end,
 		       uint64_t *ret_cells)
 {
+	const struct kfile *kf = &w->files[file];
+
 	for (unsigned page = page_of(first); page < pages_of(end); page++) {
 		uint64_t cells[PAGE_CELLS];
 		struct folio *folio = folio_of(w, file, page);
@@ -413,11 +434,15 @@ static int read_cached(struct world *w, unsigned file, unsigned first, unsigned 
 			if (err)
 				return err;
 		}
+		/* As filemap_read(): EOF of the moment in which the folio is copied. */
+		sched_touch(w->sched, &w->files[file].object, ACCESS_READ);
+		if (end > kf->size_cells)
+			end = kf->size_cells;
 		for (unsigned i = 0; i < PAGE_CELLS; i++)
 			if (page * PAGE_CELLS + i >= first && page * PAGE_CELLS + i < end)
 				ret_cells[page * PAGE_CELLS + i - first] = cells[i];
 	}
-	return (int)(end - first);
+	return end > first ? (int)(end - first) : 0;
 }
 
 int kernel_read(struct process *p, unsigned file, unsigned first, unsigned end, bool direct,

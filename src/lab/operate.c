@@ -105,6 +105,27 @@ static bool may_be_wiped(const struct history *h, const struct event *store)
 	return false;
 }
 
+/*
+ * Another limit, of the kernel's copies: a truncate cuts the medium first and the cache after the reply; what
+ * is read in between has no bytes behind the new EOF, and is filled up with zeroes to the old one.
+ */
+static bool may_be_cut_off(const struct history *h, const struct event *seen)
+{
+	for (unsigned i = 0; i < h->nevents; i++) {
+		const struct event *e = &h->events[i];
+
+		if (e->kind == EVENT_TRUNCATE && e->file == seen->file && e->over > seen->begin &&
+		    e->cell <= seen->cell)
+			return !seen->value;
+	}
+	return false;
+}
+
+static bool is_cached(const struct operation *o)
+{
+	return !is_attached(o) && o->p->handles[o->op->file].mode == MODE_CACHED;
+}
+
 static void op_load(struct operation *o)
 {
 	struct process *p = o->p;
@@ -116,10 +137,14 @@ static void op_load(struct operation *o)
 		bool there = is_attached(o) ? client_load(p, o->op->file, cell, &value)
 					    : kernel_load(p, o->op->file, cell, &value);
 
-		/* Of one who is dead, or late, nothing is promised but that he sees nobody else's. */
+		/*
+		 * Of one who is dead, or late, nothing is promised but that he sees nobody else's; nor
+		 * of a private view of a file in uncached mode.
+		 */
 		e->value = there ? value : SEEN_NOTHING;
 		e->optional = !p->alive || p->hung_up ||
-			      client_is_late(p, o->op->file, cell / PAGE_CELLS);
+			      client_is_late(p, o->op->file, cell / PAGE_CELLS) ||
+			      (!is_attached(o) && !is_cached(o)) || (is_cached(o) && may_be_cut_off(&o->w->history, e));
 		end_one(o, number, true);
 		o->result = there ? 0 : -EFAULT;
 		rules_check_seen(o->w, number);
@@ -160,8 +185,12 @@ static void op_read(struct operation *o)
 	n = kernel_read(o->p, o->op->file, o->op->first, o->op->end, o->op->flags & OPF_DIRECT,
 			cells);
 	o->result = n < 0 ? n : 0;
-	for (unsigned i = 0; i < o->nevents; i++)
-		event_of(o, i)->value = n > (int)i ? cells[i] : SEEN_NOTHING;
+	for (unsigned i = 0; i < o->nevents; i++) {
+		struct event *e = event_of(o, i);
+
+		e->value = n > (int)i ? cells[i] : SEEN_NOTHING;
+		e->optional = is_cached(o) && may_be_cut_off(&o->w->history, e);
+	}
 	end_all(o, n >= 0);
 	for (unsigned i = 0; n >= 0 && i < o->nevents; i++)
 		rules_check_seen(o->w, o->events[i]);
