@@ -94,7 +94,7 @@ static void attr_changed(struct inode *inode)
 /*
  * The kernel knows nothing of what happened to an uncached file, but private mappings and splice(2)
  * may have put pages of it into its cache. In a thread that may wait: notify waits for fills. While
- * it runs the mode stays, because in cached mode it would not be allowed (mmaplock.c). If nobody has
+ * it runs the mode stays, because in cached mode it would not be allowed (change.h). If nobody has
  * the file open, the change has made sure that the next cached open notifies.
  */
 static void drop_copies(struct inode *inode)

@@ -281,7 +281,6 @@ int gate_close(struct inode *inode, struct gate *gate, bool invalidated, bool ma
 	int err = 0;
 
 	sync_rw_assert(&inode->iolock, SYNC_EXCL);
-	sync_rw_assert(&inode->mmaplock, SYNC_EXCL);
 	sync_lock(&holder->lock, 0, HERE);
 	gate->state = GATE_CLOSING;
 	while (somebody_in(holder, gate) && may_wait)

@@ -77,8 +77,8 @@ void gate_recall_wait(struct inode *inode, struct gate *gate, uint64_t deadline)
 bool gate_has_grants(struct inode *inode, const struct gate *gate);
 
 /**
- * gate_close - wait until nobody is in. The caller has taken iolock and mmaplock of the inode
- * exclusively.
+ * gate_close - wait until nobody is in. The caller has taken the iolock of the inode exclusively, and
+ * whatever else the policy locks against faults.
  *
  * @invalidated: the range was notified, and must not have been entered since. No grant may be left
  * on it in any case, but those of late clients.

@@ -6,7 +6,7 @@
  * Each change has the same shape:
  *
  *	look		at arguments and flags
- *	layout_begin	the policy excludes faults, fills and I/O, and invalidates (mmaplock.c); what
+ *	layout_begin	the policy excludes faults, fills and I/O, and invalidates (change.h); what
  *			stopped half-way is finished; blocks that a late client may still map, and that
  *			do not go away, are replaced by copies
  *	look again	at what was true before we waited

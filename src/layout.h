@@ -6,7 +6,7 @@
  * Each is wholly there or not at all, also after a crash: one that takes several transactions
  * writes what is left of it into the dinode with its first step, and recovery goes on from there.
  *
- * They exclude faults, fills and I/O through the policy (udax/policy.h, mmaplock.h). The caller
+ * They exclude faults, fills and I/O through the policy (udax/policy.h, change.h). The caller
  * holds no lock and is in no transaction. Where the operation would have to wait and
  * ctx.may_wait is false, they return -EAGAIN and nothing has happened: call again from a thread
  * that may wait and serves no requests.

@@ -10,21 +10,26 @@
 #ifndef UDAX_MMAPLOCK_H
 #define UDAX_MMAPLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
+#include "change.h"
 #include "sync.h"
 
 struct inode;
 
-void mmaplock_shared(struct inode *inode, uint64_t pos, uint64_t len, const struct sync_site *site);
+/** mmaplock_shared - what a fault takes (policy->fault_enter). mmaplock_unshared - release it. */
+void mmaplock_shared(struct inode *inode, uint64_t pos, uint64_t len, bool write,
+		     const struct sync_site *site);
 void mmaplock_unshared(struct inode *inode, uint64_t pos, uint64_t len,
 		       const struct sync_site *site);
 
 /**
- * mmaplock_excl - exclude I/O (iolock) and faults (mmaplock) of one or two inodes, in inode order.
- * @other may be NULL. mmaplock_unexcl releases the same.
+ * mmaplock_excl - what a layout change takes: exclude I/O (iolock) and faults (mmaplock), in inode
+ * order. mmaplock_unexcl releases the same; mmaplock_assert_excl aborts unless it is held.
  */
-void mmaplock_excl(struct inode *inode, struct inode *other, const struct sync_site *site);
-void mmaplock_unexcl(struct inode *inode, struct inode *other, const struct sync_site *site);
+void mmaplock_excl(struct layout_change *change, const struct sync_site *site);
+void mmaplock_unexcl(struct layout_change *change, const struct sync_site *site);
+void mmaplock_assert_excl(const struct layout_change *change);
 
 #endif

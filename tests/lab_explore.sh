@@ -14,7 +14,7 @@ caught=$work/caught
 catch() {
 	local status=0
 	udaxlab explore 16-punch-against-fault --policy none "$@" >"$caught" || status=$?
-	same 3 $status 'exit status'
+	same 3 "$status" 'exit status'
 }
 
 a_sound_policy_gives_a_bound_and_status_0() {
@@ -34,7 +34,7 @@ a_counterexample_is_replayed_from_its_last_line() {
 	local status=0
 	catch
 	udaxlab replay "$(replay_of "$caught")" >"$work/again" || status=$?
-	same 3 $status 'exit status'
+	same 3 "$status" 'exit status'
 	diff <(sed 1d "$caught") "$work/again"
 	replay_of "$caught" >"$work/file"
 	udaxlab replay "$work/file" >"$work/again" || status=$?
@@ -51,7 +51,7 @@ the_same_search_gives_the_same_counterexample() {
 a_random_search_finds_it_too_and_says_that_it_was_random() {
 	local status=0
 	udaxlab explore 16-punch-against-fault --policy none --random 1,100000 >"$work/out" || status=$?
-	same 3 $status 'exit status'
+	same 3 "$status" 'exit status'
 	udaxlab explore 16-punch-against-fault --random 1,200 >"$work/out"
 	grep 'chosen at random' "$work/out"
 	! grep exhaustive "$work/out"
@@ -60,13 +60,13 @@ a_random_search_finds_it_too_and_says_that_it_was_random() {
 priorities_find_it_too() {
 	local status=0
 	udaxlab explore 16-punch-against-fault --policy none --pct 3 >"$work/out" || status=$?
-	same 3 $status 'exit status'
+	same 3 "$status" 'exit status'
 }
 
 a_search_that_was_stopped_never_says_exhaustive() {
 	local status=0
 	udaxlab explore 44-setattr-stops-writeback --exhaustive --timeout 1 >"$work/out" || status=$?
-	same 4 $status 'exit status'
+	same 4 "$status" 'exit status'
 	grep 'not all of them' "$work/out"
 	! grep exhaustive "$work/out"
 }
@@ -116,7 +116,7 @@ two_threads_take_microseconds() {
 	udaxlab explore 16-punch-against-fault -n 3 --json >"$work/out"
 	rate=$(jq '((.interleavings + .cut) / .seconds) | floor' "$work/out")
 	echo "$rate runs a second"
-	[ "$rate" -ge $floor ]
+	[ "$rate" -ge "$floor" ]
 }
 
 # Each file of the core was compiled once, into one archive, which both programs are linked with.

@@ -19,7 +19,7 @@ the_matrix_runs() {
 	jq -r '.rows[] | select(.sound and .verdict == "caught") |
 		"\(.scenario), \(.policy): \(.rule): \(.text)\n" +
 		"  udaxlab replay \(.scenario):\(.policy):\(.schedule)"' "$matrix"
-	same 0 $status 'exit status'
+	same 0 "$status" 'exit status'
 }
 
 sound_policies_are_clean_and_searched_to_the_end() {
@@ -38,7 +38,7 @@ it_takes_less_than_five_minutes() {
 	local seconds
 	seconds=$(jq '.seconds | floor' "$matrix")
 	echo "$seconds s"
-	[ "$seconds" -lt $most_seconds ]
+	[ "$seconds" -lt "$most_seconds" ]
 }
 
 each_row_is_a_scenario_or_left_out_with_a_reason() {
@@ -51,7 +51,7 @@ each_row_is_a_scenario_or_left_out_with_a_reason() {
 		grep -qE "^\| *$row *\|" docs/SCENARIOS.md || { echo "row $row: no scenario, no reason"; return 1; }
 	done
 	echo "$missing rows are left out"
-	[ $missing -le $left_out ]
+	[ "$missing" -le "$left_out" ]
 }
 
 for test in the_matrix_runs sound_policies_are_clean_and_searched_to_the_end \

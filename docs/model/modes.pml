@@ -379,10 +379,10 @@ active proctype Client()
 /* ---- changes --------------------------------------------------------------------------------- */
 
 #ifdef CHANGE
-/* layout_exchange() and others with needs_uncached, by the policy in src/mmaplock.c */
+/* layout_exchange() and others with needs_uncached, by the policy in src/change.c */
 active proctype Change()
 {
-	gate = OPEN; /* open_gates() */
+	gate = OPEN; /* change_open() */
 round:	if
 	:: atomic { mode == CACHED -> goto busy }
 	:: atomic { mode != CACHED -> skip }

@@ -65,11 +65,14 @@ struct udax_policy {
 	void (*layout_exit)(struct layout_change *change, const struct sync_site *site);
 };
 
-/** policy_find - the policy of that name, or NULL. policy_list - all, ended by NULL. */
-const struct udax_policy *policy_find(const char *name);
-const struct udax_policy *const *policy_list(void);
-
 /** The one that is shipped as the default (src/mmaplock.c). */
 extern const struct udax_policy policy_mmaplock;
+
+/**
+ * policy_find - the policy of that name, or NULL. policy_list - all, ended by NULL. Not the core's: in
+ * src/lab/policies/list.c, with those that history tried, for whoever lets a user choose.
+ */
+const struct udax_policy *policy_find(const char *name);
+const struct udax_policy *const *policy_list(void);
 
 #endif
