@@ -178,9 +178,13 @@ static int fill_step(struct inode *inode, uint64_t *lblk, uint64_t end)
 
 static int fill_blocks(struct inode *inode, uint64_t pos, uint64_t stop)
 {
+	const struct udax_policy *policy = inode->vol->policy;
+	uint64_t lblk = pos >> BLOCK_SHIFT, end = stop >> BLOCK_SHIFT;
 	int err = 0;
 
-	for (uint64_t lblk = pos >> BLOCK_SHIFT, end = stop >> BLOCK_SHIFT; !err && lblk < end;)
+	if (policy->make_blocks)
+		return lblk < end ? policy->make_blocks(inode, lblk, end - lblk) : 0;
+	while (!err && lblk < end)
 		err = fill_step(inode, &lblk, end);
 	return err;
 }
@@ -221,7 +225,8 @@ static int fill_window(struct fault *fault)
 		return err;
 	from = max_u64(fault->first, down(fault->pos, unit));
 	to = min_u64(min_u64(fault->end, up(size, granule)), down(fault->pos, unit) + unit);
-	err = fill_begin(inode, &fill, from, max_u64(to, page + granule), false, fault->may_wait);
+	to = max_u64(to, page + granule); /* the page in any case: EOF may yet move up to it */
+	err = fill_begin(inode, &fill, from, to, false, fault->may_wait);
 	if (err)
 		return err;
 	policy->fault_enter(inode, from, to - from, true, HERE);

@@ -22,7 +22,6 @@
 #include "inode.h"
 #include "journal.h"
 #include "region.h"
-#include "udax/policy.h"
 #include "verified.h"
 #include "volume.h"
 #include "zeroing.h"
@@ -35,8 +34,6 @@ static void zero_new(struct volume *vol, const struct mapping *map, uint64_t ove
 	uint64_t skip = over_pos > pos ? over_pos : pos;
 	uint64_t skip_end = over_pos + over_len < end ? over_pos + over_len : end;
 
-	if (vol->policy->zeroing != ZERO_IN_GET_BLOCKS)
-		return;
 	zero_fresh(vol, map->pblk, map->count, (map->pblk << BLOCK_SHIFT) + (skip - pos),
 		   skip_end > skip ? skip_end - skip : 0);
 }

@@ -20,6 +20,7 @@
 #include "layout.h"
 #include "mem.h"
 #include "region.h"
+#include "udax/policy.h"
 #include "volume.h"
 
 #define NR_SHARDS 32u
@@ -114,6 +115,10 @@ struct inode *inode_handle_new(struct volume *vol, uint64_t ino)
 	inode->vol = vol;
 	inode->ino = ino;
 	inode->refs = 1;
+	if (vol->policy->inode_new && vol->policy->inode_new(inode)) {
+		mem_free(vol->mem, inode);
+		return NULL;
+	}
 	sync_rw_init(vol->sync, &inode->iolock, LOCK_IOLOCK);
 	sync_rw_init(vol->sync, &inode->mmaplock, LOCK_MMAPLOCK);
 	sync_rw_init(vol->sync, &inode->ilock, LOCK_ILOCK);
@@ -124,6 +129,8 @@ void inode_handle_delete(struct inode *inode)
 {
 	dir_forget(inode);
 	holder_delete(inode);
+	if (inode->vol->policy->inode_delete)
+		inode->vol->policy->inode_delete(inode);
 	sync_rw_destroy(&inode->iolock);
 	sync_rw_destroy(&inode->mmaplock);
 	sync_rw_destroy(&inode->ilock);

@@ -44,6 +44,7 @@ struct inode {
 	atomic_bool
 		half_changed; /* a layout change failed half-way, and waits for pending_resume() */
 	struct holder *_Atomic holder; /* gate, mode, admissions (holder.h); NULL until needed */
+	void *policy_state;	       /* of the locking scheme (udax/policy.h) */
 	struct dir_hints *dir; /* where a directory has room (dir.c); NULL until first needed */
 
 	/* Under the icache lock. */

@@ -4,13 +4,14 @@
  *
  * A policy says how page faults, fills of the kernel's page cache and changes of a file's layout
  * are kept apart: what each locks, by (inode, pos, len); in which order a layout change locks,
- * invalidates, manipulates and releases; and where new blocks are zeroed. Everything else is
- * the core's. The policy of a mount is chosen by `-o mmaplock=NAME`; one that is not sound is
+ * invalidates, manipulates and releases; and how a write fault makes blocks. Everything else is
+ * the core's, also the iolock, which keeps uncached I/O away from layout changes. The policy of a mount is chosen by `-o mmaplock=NAME`; one that is not sound is
  * refused there and exists to be refuted.
  *
  * The core calls, for each kind of visitor:
  *
- *	fault		fault_enter → get_blocks → record the grant → fault_exit
+ *	fault		fault_enter → look up → record the grant → fault_exit
+ *	... into a hole	fault_enter → get_blocks → fault_exit; then as above
  *	fill, write	fill_enter → copy → fill_exit	(kernel page cache; may be parked)
  *	layout change	layout_enter → manipulate the extents → layout_exit
  *
@@ -28,17 +29,17 @@ struct admission;
 struct layout_change;
 struct sync_site;
 
-/** Where blocks that were allocated or converted become zero. */
-enum zeroing_place {
-	ZERO_IN_GET_BLOCKS, /* before the transaction that publishes them */
-	ZERO_IN_FAULT,	    /* by the fault, afterwards: what history got wrong */
-};
-
 struct udax_policy {
 	const char *name;
-	const char *summary; /* one line */
+	const char *summary; /* one line; of one that is not sound: why */
 	bool sound;
-	enum zeroing_place zeroing;
+
+	/*
+	 * What the scheme keeps for each inode (inode->policy_state), from vol->mem, made before anybody
+	 * knows the inode and deleted when nobody does. 0 or -ENOMEM. NULL: it keeps nothing.
+	 */
+	int (*inode_new)(struct inode *inode);
+	void (*inode_delete)(struct inode *inode);
 
 	/*
 	 * A page fault on [@pos, @pos + @len) of @inode. @write: stores will follow. May wait, but
@@ -50,6 +51,13 @@ struct udax_policy {
 			   const struct sync_site *site);
 
 	/*
+	 * Put written blocks behind blocks [@lblk, @lblk + @count) of a write fault, between fault_enter and
+	 * fault_exit. NULL: get_blocks() does, which zeroes before the transaction that publishes them.
+	 * 0, -ENOSPC, -EIO, -ENOMEM, -EROFS.
+	 */
+	int (*make_blocks)(struct inode *inode, uint64_t lblk, uint64_t count);
+
+	/*
 	 * The kernel reads into, or writes from, its page cache. fill_enter must not wait: 0 when
 	 * admitted, -EINPROGRESS when the admission was parked and will be resumed.
 	 */
@@ -59,7 +67,8 @@ struct udax_policy {
 	/*
 	 * A layout change. layout_enter returns 0 with the range (of both inodes, if there are two)
 	 * locked and invalidated, or -errno with nothing held. -EAGAIN: it would have to wait, and
-	 * change->may_wait is false. layout_exit releases everything.
+	 * change->may_wait is false; -ESTALE: change->fits() says that the range is the wrong one. I/O
+	 * is excluded as well: the iolocks are held exclusively. layout_exit releases everything.
 	 */
 	int (*layout_enter)(struct layout_change *change, const struct sync_site *site);
 	void (*layout_exit)(struct layout_change *change, const struct sync_site *site);
