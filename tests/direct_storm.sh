@@ -45,4 +45,5 @@ storm() { # storm NAME OPTIONS
 
 storm "granule 4K" granule=4K
 storm "granule 2M" granule=2M
+storm "locks of ranges" mmaplock=range
 finish

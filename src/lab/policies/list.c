@@ -5,10 +5,11 @@
  */
 #include <string.h>
 
-#include "udax/policy.h"
+#include "policies.h"
 
 static const struct udax_policy *const policies[] = {
 	&policy_mmaplock,
+	&policy_range,
 	NULL,
 };
 
