@@ -36,6 +36,7 @@ endforeach()
 
 # What tests the lab's texts.
 target_link_libraries(unit_scenario PRIVATE udaxlab_core)
+target_link_libraries(unit_policy PRIVATE udaxpolicies)
 
 # The daemon's side of the socket is no part of the core.
 target_sources(unit_clientd PRIVATE src/clientd.c src/clientd_conn.c src/fuse_token.c)

@@ -168,7 +168,7 @@ static int parse_policy(struct options *opt)
 		return bad("mmaplock=%s: there is no such policy; --help lists them",
 			   opt->opt_policy);
 	if (!opt->policy->sound)
-		return bad("mmaplock=%s is not sound (%s): it is there to be refuted by the lab, "
+		return bad("mmaplock=%s is not sound: %s; it is there to be refuted by the lab, "
 			   "not to hold data",
 			   opt->opt_policy, opt->policy->summary);
 	return 0;

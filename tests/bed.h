@@ -21,24 +21,28 @@ struct inode;
 struct region;
 struct sync;
 struct tx;
+struct udax_policy;
 struct volume;
 
 struct bed {
 	struct sync *sync;
 	struct region *region;
 	struct volume *vol;
-	struct inode *inode; /* the file: no blocks, one link, no name */
-	struct tx *tx;	     /* between bed_begin() and bed_end() */
+	struct inode *inode;		  /* the file: no blocks, one link, no name */
+	struct tx *tx;			  /* between bed_begin() and bed_end() */
+	const struct udax_policy *policy; /* NULL: the shipped one */
 	unsigned lock_reports;
 };
 
 /**
  * bed_new - a volume of @bytes; @lockdep costs time. bed_new_on - the same on @region, which
- * bed_delete() closes. That one drops the volume as kill -9 would, so that the file's forks need not
- * make sense, and fails the test if lockdep has reported anything.
+ * bed_delete() closes. bed_new_with - a small one, with lockdep and another locking scheme. bed_delete()
+ * drops the volume as kill -9 would, so that the file's forks need not make sense, and fails the test if
+ * lockdep has reported anything.
  */
 struct bed *bed_new(uint64_t bytes, bool lockdep);
 struct bed *bed_new_on(struct region *region, bool lockdep);
+struct bed *bed_new_with(const struct udax_policy *policy);
 void bed_delete(struct bed *bed);
 
 /** bed_remount - drop the volume and mount it again: nothing is cached or verified. */

@@ -27,7 +27,7 @@ static void on_lock_report(void *ctx, const char *line)
 
 static void bed_mount(struct bed *bed)
 {
-	struct volume_env env = { .sync = bed->sync, .mem = mem_heap() };
+	struct volume_env env = { .sync = bed->sync, .mem = mem_heap(), .policy = bed->policy };
 	char err[256];
 
 	if (volume_mount(bed->region, &env, &bed->vol, err, sizeof(err)))
@@ -39,7 +39,7 @@ struct bed *bed_new(uint64_t bytes, bool lockdep)
 	return bed_new_on(region_record_new(NULL, bytes, BLOCK_BYTES), lockdep);
 }
 
-struct bed *bed_new_on(struct region *region, bool lockdep)
+static struct bed *make_bed(struct region *region, bool lockdep, const struct udax_policy *policy)
 {
 	struct bed *bed = calloc(1, sizeof(*bed));
 	struct sync_options sync_options = { lockdep, on_lock_report, bed };
@@ -49,6 +49,7 @@ struct bed *bed_new_on(struct region *region, bool lockdep)
 	assert_non_null(bed);
 	bed->sync = sync_pthread_new(&sync_options);
 	bed->region = region;
+	bed->policy = policy;
 	assert_non_null(bed->sync);
 	assert_non_null(bed->region);
 	assert_int_equal(volume_format(bed->region, bed->sync, mem_heap(), &options), 0);
@@ -59,6 +60,16 @@ struct bed *bed_new_on(struct region *region, bool lockdep)
 	assert_int_equal(inode_set_nlink(bed->tx, bed->inode, 1), 0);
 	assert_int_equal(bed_end(bed, 0), 0);
 	return bed;
+}
+
+struct bed *bed_new_on(struct region *region, bool lockdep)
+{
+	return make_bed(region, lockdep, NULL);
+}
+
+struct bed *bed_new_with(const struct udax_policy *policy)
+{
+	return make_bed(region_record_new(NULL, 1 << 20, BLOCK_BYTES), true, policy);
 }
 
 void bed_delete(struct bed *bed)

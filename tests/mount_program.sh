@@ -56,6 +56,8 @@ what_is_wrong_is_said() {
 	fails_with "mkfs.udaxfs" udaxfs "$work/blank" "$mnt"
 	fails_with "bogus" udaxfs -o bogus "$region" "$mnt"
 	fails_with "no such policy" udaxfs -o mmaplock=bogus "$region" "$mnt"
+	fails_with "not sound: *row 16*refuted" udaxfs -o mmaplock=page-eof "$region" "$mnt"
+	fails_with "not sound" udaxfs -o mmaplock=none "$region" "$mnt"
 	fails_with "power of two" udaxfs -o granule=5000 "$region" "$mnt"
 	fails_with "negative" udaxfs -o attr_timeout=-1 "$region" "$mnt"
 	fails_with "are needed" udaxfs "$region"
@@ -130,8 +132,23 @@ files_of_killed_programs_are_reclaimed() {
 	take_away
 }
 
+a_sound_policy_can_be_chosen() {
+	local policy
+	for policy in mmaplock range; do
+		udaxfs -o "mmaplock=$policy,lockdep" "$region" "$mnt"
+		same "$policy" "$(udaxctl info --json "$mnt" | jq -r .mmaplock)"
+		tool_file -c "$mnt/$policy" write 0 64K x punch 4096 8192 truncate 20000 map 20000 \
+			store 5000 100 y
+		same "4096xx 904x. 100xy " "$(tool_file "$mnt/$policy" read 0 5100)"
+		take_away
+		fsck_clean "$region"
+	done
+}
+
 help_and_version_are_given() {
 	udaxfs --help | grep -q -- "-o mmaplock=POLICY"
+	udaxfs --help | grep -q "  range: "
+	fails_with '' grep -q "page-eof" <<<"$(udaxfs --help)"
 	udaxfs --version | grep -q "^udaxfs [0-9]"
 }
 
@@ -154,7 +171,7 @@ few_threads_are_enough() {
 for test in the_mount_is_usable_when_the_program_returns a_mount_that_follows_at_once_waits \
 	a_region_is_mounted_once what_is_wrong_is_said a_read_only_mount_changes_nothing \
 	a_signal_unmounts a_signal_writes_back_what_programs_stored \
-	files_of_killed_programs_are_reclaimed help_and_version_are_given \
+	files_of_killed_programs_are_reclaimed a_sound_policy_can_be_chosen help_and_version_are_given \
 	pairs_of_locks_are_written_at_the_end few_threads_are_enough; do
 	check $test
 done

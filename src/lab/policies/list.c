@@ -10,6 +10,14 @@
 static const struct udax_policy *const policies[] = {
 	&policy_mmaplock,
 	&policy_range,
+	&policy_entry,
+	&policy_page_eof,
+	&policy_imapping,
+	&policy_fault_zeroing,
+	&policy_invalidate_late,
+	&policy_release_early,
+	&policy_notify_under_lock,
+	&policy_none,
 	NULL,
 };
 
