@@ -250,9 +250,32 @@ int front_read(struct world *w, unsigned file, unsigned first, unsigned end, int
 	return n;
 }
 
-static int write_cached(struct request *rq, unsigned file, uint64_t pos, size_t len, int kind,
-			const void *data)
+/* Each word at the start of its cell. */
+static void pack(unsigned char *data, const uint64_t *cells, unsigned n)
 {
+	memset(data, 0, (size_t)n * CELL_BYTES);
+	for (unsigned i = 0; i < n; i++)
+		memcpy(data + (size_t)i * CELL_BYTES, &cells[i], sizeof(cells[i]));
+}
+
+/* What a request carries, that has just been sent. */
+static void pack_cached(struct request *rq, unsigned char *data, const uint64_t *cells,
+			unsigned first, unsigned n, struct folio *folio, unsigned instance)
+{
+	if (folio)
+		sched_touch(rq->w->sched, &folio->object, ACCESS_READ);
+	if (folio && folio->instance == instance)
+		cells = &folio->cells[first % PAGE_CELLS];
+	pack(data, cells, n);
+}
+
+static int write_cached(struct request *rq, unsigned file, unsigned first, unsigned ncells,
+			int kind, const uint64_t *cells, struct folio *folio)
+{
+	unsigned char data[SCENARIO_MAX_PAGES * BLOCK_BYTES];
+	uint64_t pos = (uint64_t)first * CELL_BYTES;
+	size_t len = (size_t)ncells * CELL_BYTES;
+	unsigned instance = folio ? folio->instance : 0;
 	struct world *w = rq->w;
 	struct admission adm = {
 		.kind = (enum admission_kind)kind, .pos = pos, .len = len, .waiter = &rq->waiter
@@ -265,6 +288,7 @@ static int write_cached(struct request *rq, unsigned file, uint64_t pos, size_t 
 	err = gate_announce(w->inodes[file], &adm);
 	if (err)
 		return err;
+	pack_cached(rq, data, cells, first, ncells, folio, instance);
 	work(rq);
 	while ((err = w->policy->fill_enter(w->inodes[file], &adm)) == -EINPROGRESS)
 		parked(rq);
@@ -279,12 +303,16 @@ static int write_cached(struct request *rq, unsigned file, uint64_t pos, size_t 
 	return (int)n;
 }
 
-static int write_uncached(struct request *rq, unsigned file, uint64_t pos, size_t len, bool append,
-			  const void *data)
+static int write_uncached(struct request *rq, unsigned file, unsigned first, unsigned ncells,
+			  bool append, const uint64_t *cells)
 {
+	unsigned char data[SCENARIO_MAX_PAGES * BLOCK_BYTES];
+	uint64_t pos = (uint64_t)first * CELL_BYTES;
+	size_t len = (size_t)ncells * CELL_BYTES;
 	unsigned flags = IO_UNCACHED | (append ? IO_APPEND : 0u);
 	int64_t n;
 
+	pack(data, cells, ncells);
 	work(rq);
 	n = file_write(rq->w->inodes[file], pos, data, len, flags);
 	if (n == -EAGAIN) {
@@ -295,21 +323,15 @@ static int write_uncached(struct request *rq, unsigned file, uint64_t pos, size_
 }
 
 int front_write(struct world *w, unsigned file, unsigned first, unsigned end, int kind, bool append,
-		const uint64_t *cells)
+		const uint64_t *cells, struct folio *folio)
 {
-	unsigned char data[SCENARIO_MAX_PAGES * BLOCK_BYTES];
-	size_t len = (size_t)(end - first) * CELL_BYTES;
-	uint64_t pos = (uint64_t)first * CELL_BYTES;
 	struct request rq = { .w = w };
 	int n;
 
-	memset(data, 0, len);
-	for (unsigned i = 0; i < end - first; i++)
-		memcpy(data + (size_t)i * CELL_BYTES, &cells[i], sizeof(cells[i]));
 	if (kind == ADMIT_UNCACHED)
-		n = write_uncached(&rq, file, pos, len, append, data);
+		n = write_uncached(&rq, file, first, end - first, append, cells);
 	else
-		n = write_cached(&rq, file, pos, len, kind, data);
+		n = write_cached(&rq, file, first, end - first, kind, cells, folio);
 	rest(&rq);
 	return n < 0 ? n : n / (int)CELL_BYTES;
 }
@@ -499,14 +521,14 @@ int front_fault(struct process *p, unsigned file, unsigned page, bool write)
 	struct served served = { .p = p, .file = file };
 	int err;
 
-	served.fault = (struct fault){ .att = p->attachments[file],
-				       .pos = pos,
+	served.fault = (struct fault){ .pos = pos,
 				       .first = pos / granule * granule,
 				       .end = pos / granule * granule + granule,
 				       .write = write,
 				       .may_wait = true,
 				       .granted = granted };
 	klock_excl(w->sched, &p->faulter, "the daemon's thread for its faults");
+	served.fault.att = p->attachments[file]; /* it may have died, and be detached */
 	err = served.fault.att ? fault_serve(&served.fault) : -ECONNRESET;
 	klock_unexcl(w->sched, &p->faulter);
 	return err;

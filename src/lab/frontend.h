@@ -29,9 +29,12 @@ unsigned front_size(struct world *w, unsigned file);
 int front_read(struct world *w, unsigned file, unsigned first, unsigned end, int kind,
 	       uint64_t *ret_cells);
 
-/** front_write - @cells to [@first, @end), or to EOF (@append); returns how many. */
+/**
+ * front_write - @cells to [@first, @end), or to EOF (@append); returns how many. @folio: the request carries
+ * this folio of one page, as it is when the request is sent, and @cells only once it has left the cache.
+ */
 int front_write(struct world *w, unsigned file, unsigned first, unsigned end, int kind, bool append,
-		const uint64_t *cells);
+		const uint64_t *cells, struct folio *folio);
 
 int front_truncate(struct world *w, unsigned file, unsigned cells);
 int front_fallocate(struct world *w, unsigned file, int mode, unsigned first, unsigned end);

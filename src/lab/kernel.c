@@ -123,8 +123,24 @@ static void remove_folio(struct world *w, unsigned file, unsigned page)
 
 	sched_touch(w->sched, &folio->object, ACCESS_WRITE);
 	unmap(w, file, page);
-	folio->present = folio->uptodate = folio->dirty = false;
+	folio->present = folio->uptodate = folio->dirty = folio->failed = false;
+	folio->instance++;
 	memset(folio->cells, 0, sizeof(folio->cells));
+}
+
+/*
+ * A folio could not be written back: it stays, clean, and only fsync(2) will tell. What was stored there
+ * is lost as soon as the folio is.
+ */
+static void writeback_failed(struct world *w, unsigned file, unsigned page)
+{
+	struct history *h = &w->history;
+
+	folio_of(w, file, page)->failed = true;
+	for (unsigned i = 0; i < h->nevents; i++)
+		if (h->events[i].kind == EVENT_STORE && h->events[i].file == file &&
+		    page_of(h->events[i].cell) == page)
+			h->events[i].optional = true;
 }
 
 /* Send a dirty folio's content. It is not locked, or it is and nobody needs it (a notify). */
@@ -141,7 +157,9 @@ static int send_folio(struct world *w, unsigned file, unsigned page, const uint6
 		return 0;
 	sched_log(w->sched, TRACE_KERNEL, NULL, "FUSE_WRITE of %s[%u], written back",
 		  file_name(w, file), page);
-	n = front_write(w, file, first, end, ADMIT_WRITEBACK, false, cells);
+	n = front_write(w, file, first, end, ADMIT_WRITEBACK, false, cells, NULL);
+	if (n < 0)
+		writeback_failed(w, file, page);
 	return n < 0 ? n : 0;
 }
 
@@ -404,15 +422,20 @@ void kernel_exit(struct process *p)
 static int read_page(struct world *w, unsigned file, unsigned page, uint64_t *ret_cells)
 {
 	struct folio *folio = folio_of(w, file, page);
+	unsigned instance;
 	int err;
 
 	lock_folio(w, file, page);
 	err = fill_folio(w, file, page);
+	instance = folio->instance;
+	memcpy(ret_cells, folio->cells, sizeof(folio->cells));
 	unlock_folio(w, file, page);
 	if (err)
 		return err;
+	/* It is copied without the lock. What has left the cache meanwhile does not change any more. */
 	sched_point(w->sched, &folio->object, ACCESS_READ);
-	memcpy(ret_cells, folio->cells, sizeof(folio->cells));
+	if (folio->instance == instance)
+		memcpy(ret_cells, folio->cells, sizeof(folio->cells));
 	return 0;
 }
 
@@ -528,7 +551,7 @@ static int write_page(struct world *w, unsigned file, unsigned first, unsigned e
 	if (!locked)
 		unlock_folio(w, file, page);
 	sched_log(w->sched, TRACE_KERNEL, NULL, "FUSE_WRITE %s[%u]", file_name(w, file), page);
-	n = front_write(w, file, first, end, ADMIT_WRITE, false, cells);
+	n = front_write(w, file, first, end, ADMIT_WRITE, false, cells, folio);
 	sched_point(w->sched, &folio->object, ACCESS_WRITE);
 	if (n < 0)
 		folio->uptodate = false;
@@ -563,7 +586,7 @@ static int write_direct(struct world *w, unsigned file, unsigned first, unsigned
 
 	flush(w, file, first, end);
 	invalidate_cache(w, file, page_of(first), pages_of(end));
-	n = front_write(w, file, first, end, ADMIT_WRITE, false, cells);
+	n = front_write(w, file, first, end, ADMIT_WRITE, false, cells, NULL);
 	if (n > 0)
 		grew(w, file, first + (unsigned)n);
 	invalidate_cache(w, file, page_of(first), pages_of(end));
@@ -582,7 +605,7 @@ int kernel_write(struct process *p, unsigned file, unsigned first, unsigned end,
 		first = w->files[file].size_cells;
 	}
 	if (!is_cached(p, file))
-		n = front_write(w, file, first, end, ADMIT_UNCACHED, append, cells);
+		n = front_write(w, file, first, end, ADMIT_UNCACHED, append, cells, NULL);
 	else if (direct)
 		n = write_direct(w, file, first, end, cells);
 	else

@@ -234,6 +234,17 @@ static void look_once_more(struct world *w, unsigned file, unsigned cell, uint64
 	}
 }
 
+/* Whether the kernel's copies of it count: those from uncached mode are of private views. */
+static bool is_cached_file(struct world *w, unsigned file)
+{
+	const struct holder *holder = atomic_load(&w->inodes[file]->holder);
+
+	if (!holder)
+		return false;
+	return holder->mode == MODE_CACHED ||
+	       (holder->mode == MODE_NONE && holder->last_mode == MODE_CACHED);
+}
+
 /* What a read(2) would give now: of a folio that is up to date, or of the medium. */
 static void check_file(struct world *w, unsigned file)
 {
@@ -254,13 +265,14 @@ static void check_file(struct world *w, unsigned file)
 		const struct folio *folio = &kf->folios[cell / PAGE_CELLS];
 		uint64_t cached = folio->cells[cell % PAGE_CELLS];
 		bool is_cached = folio->present && folio->uptodate && cell < kf->size_cells &&
-				 w->processes[0].handles[file].mode != MODE_UNCACHED;
+				 is_cached_file(w, file);
 
 		if (cell >= size)
 			look_once_more(w, file, cell, SEEN_NOTHING, false);
 		else
 			look_once_more(w, file, cell, is_cached ? cached : cells[cell], false);
-		if (is_cached && !folio->dirty && cell < size && cached != cells[cell])
+		if (is_cached && !folio->dirty && !folio->failed && cell < size &&
+		    cached != cells[cell])
 			sched_fail(w->sched, NULL, "cache-differs",
 				   "%s[%u] is clean in the page cache and differs from the medium",
 				   file_name(w, file), cell / PAGE_CELLS);

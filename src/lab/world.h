@@ -41,6 +41,8 @@ struct folio {
 	struct object object;
 	struct klock lock;
 	bool present, uptodate, dirty, writeback;
+	bool failed; /* could not be written back: it is clean, and the medium has something else */
+	unsigned instance; /* rises when it leaves the cache: who held it has another one then */
 	uint64_t cells[PAGE_CELLS];
 };
 
