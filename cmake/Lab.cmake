@@ -19,7 +19,7 @@ endif()
 if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
 	add_library(udaxlab_engine STATIC ${lab_engine})
 	target_include_directories(udaxlab_engine PUBLIC src/lab)
-	target_link_libraries(udaxlab_engine PUBLIC udaxpolicies udaxcore)
+	target_link_libraries(udaxlab_engine PUBLIC udaxfsck udaxpolicies udaxcore)
 endif()
 
 # The program, as soon as there are reports to show.

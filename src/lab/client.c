@@ -252,6 +252,8 @@ bool client_store(struct process *p, unsigned file, unsigned cell, uint64_t valu
 			sched_touch(w->sched, world_block(w, pte->pblk), ACCESS_WRITE);
 			memcpy(memory, &value, sizeof(value));
 			medium_dirty(w->medium, (uint64_t)(memory - w->medium->base));
+			if (w->crash)
+				sched_touch(w->sched, &w->pending, ACCESS_READ);
 			return true;
 		}
 		if (!fault(p, file, cell / PAGE_CELLS, true))

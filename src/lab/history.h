@@ -52,6 +52,7 @@ struct event {
 	uint64_t value;
 	uint32_t begin, over; /* FOR_EVER: not yet */
 	bool optional;	      /* may be as if it had not been */
+	bool synced;	      /* a store that an fsync(2) has made durable */
 	unsigned thread, op;
 };
 

@@ -159,7 +159,8 @@ struct medium {
 	uint32_t *changed, *pending;
 	size_t nchanged, npending;
 	medium_watch watch;
-	void *watch_ctx;
+	medium_drain_watch drain_watch;
+	void *watch_ctx, *drain_watch_ctx;
 };
 
 static struct medium *medium_of(const struct region *r)
@@ -217,7 +218,8 @@ static void medium_drain(struct region *r, const struct sync_site *site)
 {
 	struct medium *m = medium_of(r);
 
-	(void)site;
+	if (m->drain_watch)
+		m->drain_watch(m->drain_watch_ctx, site);
 	for (size_t i = 0; i < m->npending; i++) {
 		size_t off = (size_t)m->pending[i] * CACHELINE_BYTES;
 
@@ -287,6 +289,12 @@ void medium_watch_stores(struct region *r, medium_watch watch, void *ctx)
 {
 	medium_of(r)->watch = watch;
 	medium_of(r)->watch_ctx = ctx;
+}
+
+void medium_watch_drains(struct region *r, medium_drain_watch watch, void *ctx)
+{
+	medium_of(r)->drain_watch = watch;
+	medium_of(r)->drain_watch_ctx = ctx;
 }
 
 void medium_save(struct region *r)

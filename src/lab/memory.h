@@ -24,9 +24,13 @@ void arena_restore(struct mem *arena);
 typedef void (*medium_watch)(void *ctx, uint64_t off, size_t len, bool zero,
 			     const struct sync_site *site);
 
+/** Called before each drain of the core's: what is pending becomes durable. */
+typedef void (*medium_drain_watch)(void *ctx, const struct sync_site *site);
+
 /** medium_new - a zeroed region of @bytes; @watch may be NULL. NULL without memory. */
 struct region *medium_new(uint64_t bytes, uint32_t granule_bytes);
 void medium_watch_stores(struct region *r, medium_watch watch, void *ctx);
+void medium_watch_drains(struct region *r, medium_drain_watch watch, void *ctx);
 
 /** medium_save, medium_restore - as of the arena. Nothing is pending afterwards. */
 void medium_save(struct region *r);

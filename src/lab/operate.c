@@ -144,7 +144,8 @@ static void op_load(struct operation *o)
 		e->value = there ? value : SEEN_NOTHING;
 		e->optional = !p->alive || p->hung_up ||
 			      client_is_late(p, o->op->file, cell / PAGE_CELLS) ||
-			      (!is_attached(o) && !is_cached(o)) || (is_cached(o) && may_be_cut_off(&o->w->history, e));
+			      (!is_attached(o) && !is_cached(o)) ||
+			      (is_cached(o) && may_be_cut_off(&o->w->history, e));
 		end_one(o, number, true);
 		o->result = there ? 0 : -EFAULT;
 		rules_check_seen(o->w, number);
@@ -307,6 +308,23 @@ static void op_attach(struct operation *o)
 
 /* ---- the kernel by itself ----------------------------------------------------------------------------- */
 
+/* What was stored before it began, and is not stored to any more, is durable when it returns. */
+static void op_fsync(struct operation *o)
+{
+	struct history *h = &o->w->history;
+	unsigned nevents = h->nevents;
+	bool over[HISTORY_MAX];
+
+	sched_touch(o->w->sched, &o->w->time, ACCESS_READ);
+	for (unsigned i = 0; i < nevents; i++)
+		over[i] = h->events[i].over != FOR_EVER;
+	o->result = kernel_fsync(o->p, o->op->file);
+	for (unsigned i = 0; !o->result && i < nevents; i++)
+		if (over[i] && h->events[i].file == o->op->file)
+			h->events[i].synced = true;
+	sched_touch(o->w->sched, &o->w->time, ACCESS_WRITE);
+}
+
 static void op_kernel(struct operation *o)
 {
 	const struct scenario_op *op = o->op;
@@ -318,7 +336,7 @@ static void op_kernel(struct operation *o)
 	else if (op->kind == OP_DROP)
 		kernel_drop(o->w, op->file, op->first, op->end);
 	else
-		o->result = kernel_fsync(o->p, op->file);
+		op_fsync(o);
 }
 
 /* ---- signals ------------------------------------------------------------------------------------------ */
@@ -362,6 +380,17 @@ static void op_signal(struct operation *o)
 		if (target->alive)
 			kill_process(target);
 	}
+}
+
+/* ---- power ------------------------------------------------------------------------------------------ */
+
+/* What is left is looked at when nobody runs any more (crash.c). */
+static void op_crash(struct operation *o)
+{
+	sched_point(o->w->sched, &o->w->pending, ACCESS_WRITE);
+	sched_log(o->w->sched, TRACE_KERNEL, NULL, "power fails");
+	o->w->crashed = true;
+	sched_stop(o->w->sched);
 }
 
 /* ---- waiting for each other ----------------------------------------------------------------------------- */
@@ -415,6 +444,7 @@ static const op_function functions[OP_NR_KINDS] = {
 	[OP_SEEK_DATA] = op_seek,     [OP_READAHEAD] = op_kernel, [OP_WRITEBACK] = op_kernel,
 	[OP_DROP] = op_kernel,	      [OP_STOP] = op_signal,	  [OP_CONTINUE] = op_signal,
 	[OP_HANG_UP] = op_signal,     [OP_KILL] = op_signal,	  [OP_SYNC] = op_sync,
+	[OP_CRASH] = op_crash,
 };
 
 const char *operate_supported(enum op_kind kind)

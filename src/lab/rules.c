@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "crash.h"
 #include "extent.h"
 #include "file.h"
 #include "inode.h"
@@ -194,6 +195,8 @@ void rules_watch_store(void *world, uint64_t off, size_t len, bool zero,
 	uint64_t last = (off + len - 1) >> BLOCK_SHIFT;
 
 	(void)zero;
+	if (w->crash)
+		sched_touch(w->sched, &w->pending, ACCESS_READ);
 	for (uint64_t pblk = off >> BLOCK_SHIFT; pblk <= last; pblk++) {
 		const struct process *who;
 
@@ -306,6 +309,10 @@ static void check_expected_content(struct world *w)
 
 void rules_check_end(struct world *w)
 {
+	if (w->crashed) {
+		crash_check(w);
+		return;
+	}
 	rules_check_mappings(w);
 	w->sched->quiet = true;
 	for (unsigned file = 0; file < w->scenario->nfiles; file++)

@@ -11,6 +11,8 @@
  *	zeroed-twice	a block that somebody could see was zeroed as if it were new
  *	part-of-granule	a client is asked to give back what it cannot by itself
  *	cache-differs	a clean folio shows something else than the medium, and nobody is at work
+ *	lost-in-crash	after a crash something is missing that was durable, or there that never was
+ *	damaged-by-crash	... the volume cannot be mounted, or the checker finds something
  *	deadlock, no-progress, lock-order, lock-balance, lock-assert, held-over-wait (sync_lab.c, sched.c)
  *	assertion, wild-access	the core has stopped itself, or should have
  */

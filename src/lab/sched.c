@@ -304,6 +304,12 @@ void sched_point(struct sched *s, struct object *object, enum access access)
 	sched_touch(s, object, access);
 }
 
+void sched_stop(struct sched *s)
+{
+	coroutine_switch(&s->current->co, &s->main);
+	abort();
+}
+
 /* ---- failing ------------------------------------------------------------------------------------ */
 
 void sched_fail(struct sched *s, const struct sync_site *site, const char *rule, const char *fmt,

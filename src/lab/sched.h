@@ -136,6 +136,9 @@ struct task *sched_spawn(struct sched *s, const char *name, const char *process,
 /** sched_run - run all tasks to an end of the run. */
 enum run_end sched_run(struct sched *s, struct strategy *strategy);
 
+/** sched_stop - the run is complete here, whoever could go on. From a task; does not return. */
+void sched_stop(struct sched *s) __attribute__((noreturn));
+
 /**
  * sched_point - the current task is about to touch @object (NULL: nothing that others touch).
  * sched_touch - it touches one more in the same step.

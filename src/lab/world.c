@@ -16,6 +16,7 @@
 
 #include "alloc.h"
 #include "client.h"
+#include "crash.h"
 #include "file.h"
 #include "frontend.h"
 #include "inode.h"
@@ -36,6 +37,7 @@ struct lab {
 	struct sched *sched;
 	struct mem *mem;
 	struct region *medium;
+	struct crash *crash; /* NULL: power never fails */
 	struct explored explored;
 	char *err;
 	size_t err_len;
@@ -284,6 +286,11 @@ static int make_world(struct lab *lab, const struct scenario *sc, const struct u
 	w->history.nfiles = sc->nfiles;
 	if (!w->sync || !w->blocks)
 		return -ENOMEM;
+	if (crash_wanted(sc)) {
+		lab->crash = w->crash = crash_new(w);
+		if (!w->crash)
+			return -ENOMEM;
+	}
 	err = make_volume(lab);
 	for (unsigned file = 0; !err && file < sc->nfiles; file++)
 		err = make_file(lab, file);
@@ -376,6 +383,8 @@ struct lab *lab_new(const struct scenario *scenario, const struct udax_policy *p
 	}
 	medium_save(lab->medium);
 	medium_watch_stores(lab->medium, rules_watch_store, lab->w);
+	if (lab->w->crash)
+		crash_watch(lab->w);
 	lab->sched->lock_name = lock_name;
 	lab->sched->describe = describe;
 	lab->sched->look_ctx = lab->w;
@@ -387,6 +396,7 @@ void lab_delete(struct lab *lab)
 {
 	if (!lab)
 		return;
+	crash_delete(lab->crash);
 	if (lab->medium)
 		region_close(lab->medium);
 	arena_delete(lab->mem);

@@ -125,6 +125,9 @@ struct world {
 	unsigned nsynced[SCENARIO_MAX_THREADS]; /* OP_SYNC, by thread */
 	struct object *blocks;			/* of the medium */
 	struct history history;
+	struct object pending; /* stores to the medium, and drains; only if power can fail */
+	struct crash *crash;   /* outlives runs; NULL: power never fails */
+	bool crashed;
 	struct object time; /* who was over before who began: part of what is judged */
 };
 
