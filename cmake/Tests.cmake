@@ -39,7 +39,9 @@ target_link_libraries(unit_scenario PRIVATE udaxlab_core)
 target_link_libraries(unit_policy PRIVATE udaxpolicies)
 
 # The daemon's side of the socket is no part of the core.
-target_sources(unit_clientd PRIVATE src/clientd.c src/clientd_conn.c src/fuse_token.c)
+set(clientd src/clientd.c src/clientd_conn.c src/fuse_token.c)
+target_sources(unit_clientd PRIVATE ${clientd})
+target_sources(unit_fuzz_clientd PRIVATE ${clientd})
 
 # Whether reports are XML and JSON is asked of other people's parsers.
 if(LIBXML_FOUND)
@@ -77,7 +79,7 @@ endforeach()
 
 # libFuzzer brings its own main(), and is built only where its instrumentation was asked for.
 if(UDAX_SANITIZE MATCHES fuzzer)
-	foreach(name IN ITEMS fuzz_image fuzz_scenario)
+	foreach(name IN ITEMS fuzz_image fuzz_scenario fuzz_clientd)
 		add_executable(${name} tests/${name}.c)
 		target_link_libraries(${name} PRIVATE udaxtest)
 		target_link_options(${name} PRIVATE -fsanitize=fuzzer)
@@ -85,4 +87,5 @@ if(UDAX_SANITIZE MATCHES fuzzer)
 			${CMAKE_BINARY_DIR}/tests)
 	endforeach()
 	target_link_libraries(fuzz_scenario PRIVATE udaxlab_core)
+	target_sources(fuzz_clientd PRIVATE ${clientd})
 endif()

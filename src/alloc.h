@@ -53,7 +53,7 @@ void alloc_space(struct volume *vol, struct space *ret);
 
 /**
  * alloc_release_all - end every quarantine, unless some client is late or an orphan (grant.h), or
- * becomes so meanwhile: what goes into quarantine then stays. 0, -EIO.
+ * becomes so meanwhile: what goes into quarantine then stays. One thread at a time. 0, -EIO.
  */
 int alloc_release_all(struct volume *vol);
 
