@@ -283,7 +283,7 @@ void client_detach(struct process *p, unsigned file)
 		sched_touch(p->w->sched, &p->ptes[file][page].object, ACCESS_WRITE);
 	}
 	klock_unexcl(p->w->sched, &p->mmap_lock);
-	klock_excl(p->w->sched, &p->faulter, "the daemon's thread for its faults");
+	front_faulter(p);
 	front_detach(p, file);
 	klock_unexcl(p->w->sched, &p->faulter);
 }

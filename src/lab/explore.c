@@ -306,19 +306,17 @@ static unsigned choose_random(struct strategy *st, struct sched *s, uint32_t ena
 			      unsigned current)
 {
 	struct search *search = (struct search *)st;
-	unsigned skip, chosen;
+	uint32_t rest = enabled;
 
 	(void)s;
 	if (!is_choice(enabled))
 		return first_of(enabled);
-	skip = (unsigned)(random_next(search) % (unsigned)__builtin_popcount(enabled));
-	chosen = first_of(enabled);
-	while (skip--) {
-		enabled &= enabled - 1;
-		chosen = first_of(enabled);
-	}
-	push(search, enabled | UINT32_C(1) << chosen, current, chosen);
-	return chosen;
+	for (unsigned skip =
+		     (unsigned)(random_next(search) % (unsigned)__builtin_popcount(enabled));
+	     skip; skip--)
+		rest &= rest - 1;
+	push(search, enabled, current, first_of(rest));
+	return first_of(rest);
 }
 
 /*

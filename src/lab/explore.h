@@ -23,7 +23,7 @@
 
 #include "sched.h"
 
-#define SCHEDULE_LEN 512
+#define SCHEDULE_LEN 8192
 
 /** What is run again and again. */
 struct explored {

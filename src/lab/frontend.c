@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <linux/falloc.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -496,6 +497,14 @@ void front_detach(struct process *p, unsigned file)
 	detach(att);
 }
 
+void front_faulter(struct process *p)
+{
+	char what[48];
+
+	snprintf(what, sizeof(what), "faulter %s", p->name);
+	klock_excl(p->w->sched, &p->faulter, what);
+}
+
 struct served {
 	struct fault fault;
 	struct process *p;
@@ -527,7 +536,7 @@ int front_fault(struct process *p, unsigned file, unsigned page, bool write)
 				       .write = write,
 				       .may_wait = true,
 				       .granted = granted };
-	klock_excl(w->sched, &p->faulter, "the daemon's thread for its faults");
+	front_faulter(p);
 	served.fault.att = p->attachments[file]; /* it may have died, and be detached */
 	err = served.fault.att ? fault_serve(&served.fault) : -ECONNRESET;
 	klock_unexcl(w->sched, &p->faulter);
@@ -557,7 +566,7 @@ void front_gone(struct process *p)
 		if (p->attachments[file])
 			grant_wake(p->attachments[file]);
 	/* Its faulter ends before what it was granted is forgotten. */
-	klock_excl(p->w->sched, &p->faulter, "the daemon's thread for its faults");
+	front_faulter(p);
 	for (unsigned file = 0; file < p->w->scenario->nfiles; file++)
 		if (p->attachments[file])
 			front_detach(p, file);

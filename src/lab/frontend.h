@@ -49,6 +49,9 @@ int front_seek(struct world *w, unsigned file, unsigned first, unsigned *ret_cel
 int front_attach(struct process *p, unsigned file, bool writable);
 void front_detach(struct process *p, unsigned file);
 
+/** front_faulter - become the daemon's thread that serves @p's faults; klock_unexcl(&p->faulter) ends it. */
+void front_faulter(struct process *p);
+
 /** front_fault - @p has touched a page; the answer comes as a message. */
 int front_fault(struct process *p, unsigned file, unsigned page, bool write);
 

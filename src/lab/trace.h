@@ -60,9 +60,9 @@ struct trace_task {
 
 struct trace {
 	char scenario[64], title[128], policy[32];
-	char schedule[512]; /* what `udaxlab replay` takes */
-	char rule[48];	    /* short name of the broken rule: "stale-byte"; empty: none */
-	char broken[256];   /* one sentence */
+	char schedule[4096]; /* what `udaxlab replay` takes */
+	char rule[48];	     /* short name of the broken rule: "stale-byte"; empty: none */
+	char broken[256];    /* one sentence */
 	unsigned preemptions, ntasks;
 	struct trace_task tasks[TRACE_MAX_TASKS];
 	size_t nsteps;

@@ -188,7 +188,7 @@ static int report(struct lab *lab, const char *name, const struct request *rq,
 
 	if (err)
 		return cli_error("the interleaving could not be run again: %s", strerror(-err));
-	snprintf(trace.schedule, sizeof(trace.schedule), "%.200s:%.60s:%.200s", name,
+	snprintf(trace.schedule, sizeof(trace.schedule), "%.200s:%.60s:%.3800s", name,
 		 rq->policy->name, r->schedule);
 	err = rq->json ? 0 : report_terminal(&trace);
 	if (!err)

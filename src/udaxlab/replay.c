@@ -118,7 +118,7 @@ static int show(struct lab *lab, struct replay *r)
 				 r->schedule);
 	if (err)
 		return cli_error("%s", strerror(-err));
-	snprintf(trace.schedule, sizeof(trace.schedule), "%.200s:%.60s:%.200s", r->scenario,
+	snprintf(trace.schedule, sizeof(trace.schedule), "%.200s:%.60s:%.3800s", r->scenario,
 		 r->policy, r->schedule);
 	status = trace.rule[0] ? LAB_BROKEN : LAB_SAFE;
 	if (r->step)
