@@ -15,6 +15,8 @@
  * while they do. Each range has a lock of its own besides, which is never waited for: so that the order
  * of locks is checked, and who holds what can be seen.
  */
+#include "policies.h"
+
 #include <assert.h>
 #include <errno.h>
 
