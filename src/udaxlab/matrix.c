@@ -25,6 +25,7 @@
 
 struct shared {
 	atomic_uint next, done;
+	atomic_bool enough; /* with --first: one is caught, or its worker died */
 	struct matrix_row rows[];
 };
 
@@ -33,7 +34,7 @@ struct run {
 	struct explore_options how;
 	struct shared *shared;
 	const char *markdown, *html;
-	bool json;
+	bool json, first;
 	uint64_t jobs;
 };
 
@@ -69,11 +70,13 @@ static void work(const struct run *run)
 	for (;;) {
 		unsigned i = atomic_fetch_add(&run->shared->next, 1);
 
-		if (i >= n)
+		if (i >= n || atomic_load(&run->shared->enough))
 			return;
 		snprintf(run->shared->rows[i].why, sizeof(run->shared->rows[i].why),
 			 "its worker died");
 		run_row(run, &run->shared->rows[i]);
+		if (run->first && run->shared->rows[i].result.broken)
+			atomic_store(&run->shared->enough, true);
 		atomic_fetch_add(&run->shared->done, 1);
 	}
 }
@@ -110,7 +113,9 @@ static int run_all(struct run *run)
 		if (pid > 0) {
 			running--;
 			/* Somebody else goes on in its place. */
-			if (WIFSIGNALED(status) && atomic_load(&run->shared->next) < n)
+			if (WIFSIGNALED(status) && run->first)
+				atomic_store(&run->shared->enough, true);
+			else if (WIFSIGNALED(status) && atomic_load(&run->shared->next) < n)
 				running += start_workers(&(struct run){ .m = run->m,
 									.how = run->how,
 									.shared = run->shared,
@@ -183,6 +188,8 @@ static int make_rows(struct run *run)
 	for (unsigned i = 0; i < n; i++) {
 		run->shared->rows[i].scenario = i / run->m.npolicies;
 		run->shared->rows[i].policy = i % run->m.npolicies;
+		snprintf(run->shared->rows[i].why, sizeof(run->shared->rows[i].why),
+			 "not searched");
 	}
 	run->m.rows = run->shared->rows;
 	return 0;
@@ -238,7 +245,7 @@ static int show(const struct run *run)
 	return status ? status : judge(&run->m);
 }
 
-enum { OPT_MARKDOWN = 256, OPT_HTML, OPT_DIR };
+enum { OPT_MARKDOWN = 256, OPT_HTML, OPT_DIR, OPT_FIRST };
 
 static const struct option options[] = {
 	{ "policy", required_argument, NULL, 'p' },
@@ -248,6 +255,7 @@ static const struct option options[] = {
 	{ "markdown", required_argument, NULL, OPT_MARKDOWN },
 	{ "html", required_argument, NULL, OPT_HTML },
 	{ "scenarios", required_argument, NULL, OPT_DIR },
+	{ "first", no_argument, NULL, OPT_FIRST },
 	{ "json", no_argument, NULL, 'j' },
 	{ "help", no_argument, NULL, 'h' },
 	{ 0 },
@@ -280,6 +288,9 @@ static bool set_option(struct run *run, const struct lab_verb *verb, int c)
 		return true;
 	case OPT_DIR:
 		lab_scenario_dir(optarg);
+		return true;
+	case OPT_FIRST:
+		run->first = true;
 		return true;
 	case 'j':
 		run->json = true;
@@ -339,6 +350,7 @@ const struct lab_verb verb_matrix = {
 		"      --markdown FILE  write the table in Markdown too\n"
 		"      --html FILE      ... as a page\n"
 		"      --scenarios DIR  where scenarios are\n"
+		"      --first          stop when one is caught\n"
 		"  -j, --json           print one JSON object\n"
 		"  -h, --help           print this\n",
 	.run = run_matrix,
