@@ -214,26 +214,78 @@ static int super_sane(const struct super *s, const struct region *region, char *
 	return 0;
 }
 
+static size_t name_bits(const char *set, uint64_t bits, char *buf, size_t len)
+{
+	size_t at = (size_t)snprintf(buf + len, FEATURES_LEN - len, "%s%s", len ? ", " : "", set);
+
+	at += len;
+	for (unsigned bit = 0; bit < 64; bit++)
+		if (bits >> bit & 1)
+			at += (size_t)snprintf(buf + at, FEATURES_LEN - at, " %c%u",
+					       *set - 'a' + 'A', bit);
+	return at;
+}
+
+const char *features_text(uint64_t compat, uint64_t ro_compat, uint64_t incompat,
+			  char buf[FEATURES_LEN])
+{
+	size_t len = 0;
+
+	snprintf(buf, FEATURES_LEN, "none");
+	if (compat)
+		len = name_bits("compat", compat, buf, len);
+	if (ro_compat)
+		len = name_bits("ro_compat", ro_compat, buf, len);
+	if (incompat)
+		name_bits("incompat", incompat, buf, len);
+	return buf;
+}
+
+static uint64_t unknown_incompat(const struct super *s)
+{
+	return from_le64(s->incompat) & ~FEATURE_INCOMPAT_KNOWN;
+}
+
+static uint64_t unknown_ro_compat(const struct super *s)
+{
+	return from_le64(s->ro_compat) & ~FEATURE_RO_COMPAT_KNOWN;
+}
+
+const char *features_unknown(const struct super *s, char buf[FEATURES_LEN])
+{
+	if (!unknown_incompat(s) && !unknown_ro_compat(s))
+		return NULL;
+	return features_text(0, unknown_ro_compat(s), unknown_incompat(s), buf);
+}
+
+bool volume_is_for_reading(struct region *region, char names[FEATURES_LEN])
+{
+	struct super s;
+
+	if (super_read(region, &s) || from_le32(s.version) != FORMAT_VERSION ||
+	    unknown_incompat(&s))
+		return false;
+	return features_unknown(&s, names) != NULL;
+}
+
 static int super_features(const struct super *s, bool *read_only, char *err, size_t err_len)
 {
-	uint64_t incompat = from_le64(s->incompat) & ~FEATURE_INCOMPAT_KNOWN;
-	uint64_t ro_compat = from_le64(s->ro_compat) & ~FEATURE_RO_COMPAT_KNOWN;
+	char names[FEATURES_LEN];
 
 	if (from_le32(s->version) != FORMAT_VERSION)
 		return FAIL(err, ENOTSUP,
 			    "format version %u is not known here (this program knows %u): "
 			    "use a newer udaxfs",
 			    from_le32(s->version), FORMAT_VERSION);
-	if (incompat)
+	if (unknown_incompat(s))
 		return FAIL(err, ENOTSUP,
-			    "the volume uses features that are not known here "
-			    "(incompat 0x%llx): use a newer udaxfs",
-			    (unsigned long long)incompat);
-	if (ro_compat && !*read_only) {
+			    "the volume uses features that are not known here (%s): use a newer "
+			    "udaxfs",
+			    features_unknown(s, names));
+	if (unknown_ro_compat(s) && !*read_only) {
 		snprintf(err, err_len,
-			 "mounted read-only: the volume uses features that are not "
-			 "known here (ro_compat 0x%llx)",
-			 (unsigned long long)ro_compat);
+			 "mounted read-only: the volume uses features that are not known here (%s)",
+			 features_unknown(s, names));
 		*read_only = true;
 	}
 	return 0;
@@ -367,6 +419,7 @@ int volume_mount(struct region *region, const struct volume_env *env, struct vol
 		 char *err, size_t err_len)
 {
 	bool read_only = env->read_only || region->read_only;
+	char names[FEATURES_LEN];
 	struct volume *vol;
 	struct super s;
 	int result;
@@ -391,11 +444,11 @@ int volume_mount(struct region *region, const struct volume_env *env, struct vol
 						    : "");
 	}
 	if (result == -EROFS && !env->read_only && !region->read_only)
-		result = FAIL(
-			err, ENOTSUP,
-			"it was not unmounted, needs recovery, and uses features that are not "
-			"known here (ro_compat 0x%llx): mount it with a newer udaxfs",
-			(unsigned long long)(from_le64(s.ro_compat) & ~FEATURE_RO_COMPAT_KNOWN));
+		result =
+			FAIL(err, ENOTSUP,
+			     "it was not unmounted, needs recovery, and uses features that are not "
+			     "known here (%s): mount it with a newer udaxfs",
+			     features_unknown(&s, names));
 	if (result) {
 		volume_free(vol);
 		return result;

@@ -58,8 +58,9 @@ extern char **environ;
 
 struct daemon {
 	struct options opt;
-	char err[1024]; /* the sentence, when something failed */
-	FILE *pairs;	/* of opt.lockdep_pairs */
+	char err[1024];		    /* the sentence, when something failed */
+	char unknown[FEATURES_LEN]; /* features because of which it is mounted read-only */
+	FILE *pairs;		    /* of opt.lockdep_pairs */
 	int signal_fd;
 	struct sync *sync;
 	struct region *region;
@@ -149,11 +150,20 @@ static int open_volume(struct daemon *d, bool read_only)
 	return 0;
 }
 
-static int open_both(struct daemon *d, bool read_only)
+/*
+ * The region comes before the session, because what is in it can make the whole mount read-only, for the
+ * kernel too, and libfuse is told that with the session's options.
+ */
+static int open_region_first(struct daemon *d)
 {
-	int err = open_region(d, read_only);
+	int err = open_region(d, d->opt.read_only);
 
-	return err ? err : open_volume(d, read_only);
+	if (err || d->opt.read_only || !volume_is_for_reading(d->region, d->unknown))
+		return err;
+	close_region(d);
+	if (options_read_only(&d->opt))
+		return fail(d, "out of memory");
+	return open_region(d, true);
 }
 
 /*
@@ -166,7 +176,9 @@ static int recover_for_reading(struct daemon *d)
 	int err;
 
 	close_region(d);
-	err = open_both(d, false);
+	err = open_region(d, false);
+	if (!err)
+		err = open_volume(d, false);
 	if (err == -EACCES || err == -EPERM || err == -EROFS)
 		return fail(d,
 			    "%s was not unmounted and needs recovery, which writes, and it cannot "
@@ -181,12 +193,13 @@ static int recover_for_reading(struct daemon *d)
 		return err;
 	}
 	close_region(d);
-	return open_both(d, true);
+	err = open_region(d, true);
+	return err ? err : open_volume(d, true);
 }
 
-static int open_all(struct daemon *d)
+static int open_and_recover(struct daemon *d)
 {
-	int err = open_both(d, d->opt.read_only);
+	int err = open_volume(d, d->opt.read_only);
 
 	return err == -EROFS && d->opt.read_only ? recover_for_reading(d) : err;
 }
@@ -295,11 +308,17 @@ static int start(struct daemon *d)
 	int err = make_sync(d);
 
 	if (!err)
+		err = open_region_first(d);
+	if (!err)
 		err = make_session(d);
 	if (!err)
-		err = open_all(d);
+		err = open_and_recover(d);
 	if (!err)
 		err = mount_session(d);
+	if (!err && *d->unknown)
+		log_errorf("%s: mounted read-only: the volume uses features that are not known "
+			   "here (%s)",
+			   d->opt.region, d->unknown);
 	return err;
 }
 

@@ -196,6 +196,12 @@ static int add_option(struct options *opt, const char *option)
 	return 0;
 }
 
+int options_read_only(struct options *opt)
+{
+	opt->read_only = true;
+	return add_option(opt, "ro");
+}
+
 /* What is shown as the source of the mount; a comma in it would end the option. */
 static int add_fsname(struct options *opt)
 {
@@ -249,7 +255,7 @@ static int finish(struct options *opt)
 	opt->remount = opt->opt_remount;
 	opt->session.noatime = opt->opt_noatime;
 	opt->session.nodiratime = opt->opt_nodiratime;
-	if (opt->read_only && add_option(opt, "ro"))
+	if (opt->read_only && options_read_only(opt))
 		return -EINVAL;
 	if (opt->opt_debug && fuse_opt_add_arg(&opt->fuse, "-d"))
 		return bad("out of memory");

@@ -44,4 +44,7 @@ enum options_result {
 enum options_result options_parse(int argc, char **argv, struct options *ret);
 void options_free(struct options *opt);
 
+/** options_read_only - as if `-o ro` had been given. Returns 0, or -1 after a message. */
+int options_read_only(struct options *opt);
+
 #endif

@@ -102,6 +102,25 @@ struct format_options {
 int volume_format(struct region *region, struct sync *sync, struct mem *mem,
 		  const struct format_options *options);
 
+#define FEATURES_LEN 1280
+
+/**
+ * features_text - feature flags by their names: the first letter of their set and the number of their bit,
+ * as in "ro_compat R3, incompat I40 I41". "none" if there are none. Returns @buf.
+ */
+const char *features_text(uint64_t compat, uint64_t ro_compat, uint64_t incompat,
+			  char buf[FEATURES_LEN]);
+
+/** features_unknown - those of @s that this program does not know and that matter; NULL if it knows all. */
+const char *features_unknown(const struct super *s, char buf[FEATURES_LEN]);
+
+/**
+ * volume_is_for_reading - does the volume on @region use features with which this program must not
+ * write to it, but may read it? Their names go to @names. False as well when there is no volume, or one
+ * that volume_mount() refuses: that one says why.
+ */
+bool volume_is_for_reading(struct region *region, char names[FEATURES_LEN]);
+
 /**
  * volume_mount - recover and open the filesystem on @region, which stays the caller's.
  *

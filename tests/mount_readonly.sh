@@ -133,6 +133,33 @@ what_needs_recovery_and_cannot_be_written_is_refused() {
 	rm "$work/copy"
 }
 
+# The kernel knows it too: nobody is offered to write.
+what_a_later_program_wrote_is_for_reading() {
+	tool_feature "$1" ro_compat 41
+	cp "$1" "$work/before"
+	start_mount "$1" "$mnt"
+	daemon_log "$mnt" |
+		grep 'mounted read-only: the volume uses features that are not known here (ro_compat R41)'
+	findmnt -n -o OPTIONS "$mnt" | grep -E '^ro,'
+	udaxctl info "$mnt" | grep 'features: ro_compat R41'
+	same kept "$(cat "$mnt/kept")"
+	nothing_can_be_written
+	start_mount "$1" "$work/two" ro
+	_stop_mount "$work/two"
+	_stop_mount "$mnt"
+	cmp "$1" "$work/before"
+	udaxctl info "$1" | grep 'features: ro_compat R41'
+	rm "$work/before"
+}
+
+what_a_later_program_has_not_unmounted_is_refused() {
+	tool_journal "$1"
+	cp "$1" "$work/before"
+	fails_with 'not known here (ro_compat R41): mount it with a newer udaxfs' udaxfs "$1" "$mnt"
+	cmp "$1" "$work/before"
+	rm "$work/before"
+}
+
 region=$(make_region 64M) || exit 1
 check of_an_unmounted_volume_not_a_byte_changes "$region"
 check two_read_it_at_the_same_time "$region"
@@ -141,4 +168,10 @@ check what_died_in_peace_is_not_recovered "$region"
 check two_that_recover_at_the_same_time_both_read "$region"
 check what_cannot_be_written_is_read "$region"
 check what_needs_recovery_and_cannot_be_written_is_refused "$region"
+region=$(make_region 64M) || exit 1
+start_mount "$region" "$mnt" || exit 1
+echo kept >"$mnt/kept"
+stop_mount "$mnt"
+check what_a_later_program_wrote_is_for_reading "$region"
+check what_a_later_program_has_not_unmounted_is_refused "$region"
 finish

@@ -3,7 +3,7 @@
 #
 # What cannot be mounted: each is refused in one sentence that says what is wrong, with mount(8)'s
 # exit status, in the background as in the foreground, and not a byte of it changes.
-# (Volumes from a later version: tests/unit_features.c. Damage anywhere: tests/unit_fuzz_image.c.)
+# (Volumes from a later version also: tests/unit_features.c. Damage anywhere: tests/unit_fuzz_image.c.)
 . "$(dirname "$0")/lib.sh"
 
 mnt=$work/mnt
@@ -83,6 +83,15 @@ one_with_a_damaged_inode_file() {
 	refused 'run fsck.udaxfs -y'
 }
 
+one_that_uses_features_that_nobody_here_knows() {
+	formatted
+	tool_feature "$it" incompat 7
+	tool_feature "$it" incompat 40
+	tool_feature "$it" ro_compat 0
+	refused 'features that are not known here (ro_compat R0, incompat I7 I40): use a newer udaxfs'
+	fails_with 'known here (ro_compat R0, incompat I7 I40): use a newer fsck.udaxfs' fsck.udaxfs -y "$it"
+}
+
 one_that_may_not_be_written() {
 	formatted
 	chmod 444 "$it"
@@ -148,6 +157,7 @@ refuses a_foreign_one
 refuses one_that_was_cut_off
 refuses one_with_both_superblocks_damaged
 refuses one_with_a_damaged_inode_file
+refuses one_that_uses_features_that_nobody_here_knows
 if [ "$(id -u)" != 0 ]; then refuses one_that_may_not_be_written; fi # root may write to anything
 refuses one_that_is_mounted
 refuses a_mount_point_that_is_missing_or_no_directory

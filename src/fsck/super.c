@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "impl.h"
+#include "volume.h"
 
 static const struct super *super_at(const struct fsck *f, uint64_t blk)
 {
@@ -43,19 +44,18 @@ static bool fits(const struct fsck *f, const struct super *s)
 
 static int check_features(struct fsck *f, const struct super *s)
 {
-	uint64_t incompat = from_le64(s->incompat) & ~FEATURE_INCOMPAT_KNOWN;
-	uint64_t ro_compat = from_le64(s->ro_compat) & ~FEATURE_RO_COMPAT_KNOWN;
+	char names[FEATURES_LEN];
 
 	if (from_le32(s->version) != FORMAT_VERSION)
 		return fsck_fatal(f, -ENOTSUP,
 				  "the volume has format version %u, this program knows %u: use a "
 				  "newer fsck.udaxfs",
 				  from_le32(s->version), FORMAT_VERSION);
-	if (incompat || ro_compat)
+	if (features_unknown(s, names))
 		return fsck_fatal(f, -ENOTSUP,
-				  "the volume uses features that are not known here (incompat "
-				  "0x%llx, ro_compat 0x%llx): use a newer fsck.udaxfs",
-				  (unsigned long long)incompat, (unsigned long long)ro_compat);
+				  "the volume uses features that are not known here (%s): use a "
+				  "newer fsck.udaxfs",
+				  names);
 	return 0;
 }
 

@@ -144,7 +144,7 @@ static void print_mount(const struct udax_ioc_info *info)
 static void print_info(const struct facts *facts)
 {
 	const struct udax_ioc_info *info = &facts->info;
-	char uuid[UUID_STR_LEN], when[CTL_TIME_LEN];
+	char uuid[UUID_STR_LEN], when[CTL_TIME_LEN], features[FEATURES_LEN];
 
 	uuid_unparse_lower(info->uuid, uuid);
 	printf("%s\n", info->region);
@@ -153,10 +153,8 @@ static void print_info(const struct facts *facts)
 	printf("  durability   %s\n", cli_durability((enum durability)info->durability));
 	printf("  label        %s\n", info->label[0] ? info->label : "(none)");
 	printf("  uuid         %s\n", uuid);
-	printf("  format       version %u, features compat 0x%llx ro_compat 0x%llx "
-	       "incompat 0x%llx\n",
-	       info->format_version, (unsigned long long)info->compat,
-	       (unsigned long long)info->ro_compat, (unsigned long long)info->incompat);
+	printf("  format       version %u, features: %s\n", info->format_version,
+	       features_text(info->compat, info->ro_compat, info->incompat, features));
 	printf("  created      %s\n", ctl_time(info->created_ns, when));
 	printf("  mounted      %s, %u times in all\n", ctl_time(info->mounted_ns, when),
 	       info->mount_count);
