@@ -740,7 +740,7 @@ static void a_file_is_loaded(void **state)
 /* Every row of docs/RACES.md up to 63, but those that docs/SCENARIOS.md gives reasons for. */
 static void the_scenarios_that_are_shipped_are_read(void **state)
 {
-	static const unsigned left_out[] = { 26, 38 };
+	static const unsigned left_out[] = { 26, 38, 43 };
 	bool covered[1000] = { false };
 	glob_t found;
 

@@ -126,10 +126,18 @@ static void serve(struct process *p, const struct message *m)
 	}
 }
 
+bool client_is_born(void *process)
+{
+	return ((struct process *)process)->born;
+}
+
 static void service(void *arg)
 {
 	struct process *p = arg;
 
+	if (!p->born)
+		sched_wait(p->w->sched, client_is_born, p, &p->object, ACCESS_READ, UINT64_MAX,
+			   "its fork", NULL);
 	for (;;) {
 		struct message m;
 
@@ -286,4 +294,30 @@ void client_detach(struct process *p, unsigned file)
 	front_faulter(p);
 	front_detach(p, file);
 	klock_unexcl(p->w->sched, &p->faulter);
+}
+
+/* ---- fork --------------------------------------------------------------------------------------- */
+
+int client_fork(struct process *p, struct process *child)
+{
+	struct world *w = p->w;
+	int err = 0;
+
+	/* Nothing that is mapped through us is inherited: it attaches, and faults, by itself. */
+	for (unsigned file = 0; !err && file < w->scenario->nfiles; file++) {
+		const struct handle *handle = &p->handles[file];
+
+		if (!handle->open)
+			continue;
+		err = front_open(child, file, handle->direct, handle->read_only);
+		for (unsigned page = 0; page < SCENARIO_MAX_PAGES; page++) {
+			sched_touch(w->sched, &w->files[file].folios[page].object, ACCESS_WRITE);
+			child->kernel_ptes[file][page] = p->kernel_ptes[file][page];
+		}
+		if (!err && p->attachments[file])
+			err = client_attach(child, file, !handle->read_only);
+	}
+	sched_touch(w->sched, &child->object, ACCESS_WRITE);
+	child->alive = child->born = true;
+	return err;
 }

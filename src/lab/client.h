@@ -28,4 +28,13 @@ bool client_runs(void *process);
  */
 bool client_is_late(struct process *p, unsigned file, unsigned page);
 
+/** client_is_born - whether @process is there: it need not have been forked yet. */
+bool client_is_born(void *process);
+
+/**
+ * client_fork - @child begins, with what @p has open and attached. Its descriptors are counted as opens of
+ * their own. 0 or -errno of one.
+ */
+int client_fork(struct process *p, struct process *child);
+
 #endif

@@ -487,14 +487,21 @@ int kernel_read(struct process *p, unsigned file, unsigned first, unsigned end, 
 	return front_read(w, file, first, end, ADMIT_DIRECT_READ, ret_cells);
 }
 
-void kernel_readahead(struct world *w, unsigned file, unsigned first, unsigned end)
+void kernel_readahead(struct process *p, unsigned file, unsigned first, unsigned end)
 {
+	struct world *w = p->w;
+	bool faults = !is_cached(p, file);
+
+	if (faults)
+		lock_mmap(p);
 	for (unsigned page = page_of(first); page < pages_of(end); page++) {
 		lock_folio(w, file, page);
 		if (page < size_now(w, file))
 			fill_folio(w, file, page);
 		unlock_folio(w, file, page);
 	}
+	if (faults)
+		klock_unshared(w->sched, &p->mmap_lock);
 }
 
 void kernel_writeback(struct world *w, unsigned file, unsigned first, unsigned end)

@@ -39,8 +39,8 @@ int kernel_copy(struct process *p, unsigned file, unsigned first, unsigned end, 
 int kernel_fsync(struct process *p, unsigned file);
 int kernel_seek(struct process *p, unsigned file, unsigned first, unsigned *ret_cell);
 
-/** The kernel by itself: reads ahead, writes back, drops what is clean. */
-void kernel_readahead(struct world *w, unsigned file, unsigned first, unsigned end);
+/** The kernel by itself: reads ahead (or faults for a private view, with mmap_lock), writes back, drops what is clean. */
+void kernel_readahead(struct process *p, unsigned file, unsigned first, unsigned end);
 void kernel_writeback(struct world *w, unsigned file, unsigned first, unsigned end);
 void kernel_drop(struct world *w, unsigned file, unsigned first, unsigned end);
 

@@ -330,7 +330,7 @@ static void op_kernel(struct operation *o)
 	const struct scenario_op *op = o->op;
 
 	if (op->kind == OP_READAHEAD)
-		kernel_readahead(o->w, op->file, op->first, op->end);
+		kernel_readahead(o->p, op->file, op->first, op->end);
 	else if (op->kind == OP_WRITEBACK)
 		kernel_writeback(o->w, op->file, op->first, op->end);
 	else if (op->kind == OP_DROP)
@@ -380,6 +380,53 @@ static void op_signal(struct operation *o)
 		if (target->alive)
 			kill_process(target);
 	}
+}
+
+/* ---- I/O from a mapping, fork --------------------------------------------------------------------------- */
+
+/*
+ * It goes through a buffer of its own: who handed out the page of a mapping would go on with it when it is
+ * somebody else's, and an acknowledgement cannot wait for that.
+ */
+static void op_pin(struct operation *o)
+{
+	struct thread *t = &o->w->threads[o->thread];
+	unsigned page = o->op->first / PAGE_CELLS;
+
+	for (unsigned i = 0; i < PAGE_CELLS; i++) {
+		unsigned cell = o->op->first + i, number = begin(o, EVENT_LOAD, cell, 0);
+		bool there = is_attached(o) ? client_load(o->p, o->op->file, cell, &t->pinned[i])
+					    : kernel_load(o->p, o->op->file, cell, &t->pinned[i]);
+
+		if (!there)
+			t->pinned[i] = SEEN_NOTHING;
+		t->pin_events[i] = number;
+		o->w->history.events[number].optional = client_is_late(o->p, o->op->file, page);
+		o->result = there ? 0 : -EFAULT;
+	}
+}
+
+/* What it has taken goes on its way: any moment since the pin may be when it was so. */
+static void op_unpin(struct operation *o)
+{
+	const struct thread *t = &o->w->threads[o->thread];
+
+	for (unsigned i = 0; i < PAGE_CELLS; i++) {
+		struct event *e = &o->w->history.events[t->pin_events[i]];
+
+		e->value = t->pinned[i];
+		e->optional |= !o->p->alive ||
+			       client_is_late(o->p, e->file, e->cell / PAGE_CELLS) ||
+			       (is_cached(o) && may_be_cut_off(&o->w->history, e));
+		end_one(o, t->pin_events[i], true);
+		rules_check_seen(o->w, t->pin_events[i]);
+	}
+}
+
+static void op_fork(struct operation *o)
+{
+	sched_point(o->w->sched, &o->p->object, ACCESS_READ);
+	o->result = client_fork(o->p, &o->w->processes[o->op->process]);
 }
 
 /* ---- power ------------------------------------------------------------------------------------------ */
@@ -444,7 +491,8 @@ static const op_function functions[OP_NR_KINDS] = {
 	[OP_SEEK_DATA] = op_seek,     [OP_READAHEAD] = op_kernel, [OP_WRITEBACK] = op_kernel,
 	[OP_DROP] = op_kernel,	      [OP_STOP] = op_signal,	  [OP_CONTINUE] = op_signal,
 	[OP_HANG_UP] = op_signal,     [OP_KILL] = op_signal,	  [OP_SYNC] = op_sync,
-	[OP_CRASH] = op_crash,
+	[OP_CRASH] = op_crash,	      [OP_PIN] = op_pin,	  [OP_UNPIN] = op_unpin,
+	[OP_FORK] = op_fork,
 };
 
 const char *operate_supported(enum op_kind kind)
@@ -487,7 +535,11 @@ static void operate(struct operation *o)
 void operate_thread(void *arg)
 {
 	struct thread *t = arg;
+	struct process *p = &t->w->processes[t->text->process];
 
+	if (!p->born)
+		sched_wait(t->w->sched, client_is_born, p, &p->object, ACCESS_READ, UINT64_MAX,
+			   "its fork", NULL);
 	for (t->op = 0; t->op < t->text->nops; t->op++) {
 		struct operation o = { .w = t->w,
 				       .p = &t->w->processes[t->text->process],

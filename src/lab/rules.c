@@ -130,6 +130,29 @@ void rules_check_mappings(struct world *w)
 	w->sched->quiet = false;
 }
 
+const struct process *rules_is_unanswered(struct world *w, unsigned file)
+{
+	struct holder *holder = atomic_load(&w->inodes[file]->holder);
+	const struct process *who = NULL;
+	struct grant_stat grants = { 0 };
+
+	for (unsigned i = 0; i < w->scenario->nprocesses; i++) {
+		const struct process *p = &w->processes[i];
+
+		if (!p->attachments[file])
+			continue;
+		if (!p->alive || p->stopped || p->hung_up)
+			return NULL;
+		who = p;
+	}
+	if (!holder)
+		return NULL;
+	w->sched->quiet = true;
+	grant_stat(holder, &grants);
+	w->sched->quiet = false;
+	return grants.nrecalls ? who : NULL;
+}
+
 /* ---- what was seen ---------------------------------------------------------------------------------- */
 
 static bool was_stored(const struct history *h, const struct event *seen)

@@ -35,6 +35,12 @@ const char *rules_page_state(struct world *w, unsigned file, unsigned page, uint
 /** rules_check_mappings - every direct mapping leads to a block of its file, or to a quarantined one. */
 void rules_check_mappings(struct world *w);
 
+/**
+ * rules_is_unanswered - one that has not answered a recall of @file, and is neither stopped, dead nor hung up;
+ * NULL: none, or somebody who attached @file is.
+ */
+const struct process *rules_is_unanswered(struct world *w, unsigned file);
+
 /** rules_check_seen - @value was seen where event @number looked. */
 void rules_check_seen(struct world *w, unsigned number);
 

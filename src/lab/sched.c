@@ -215,6 +215,15 @@ static struct task *choose(struct sched *s)
 			sched_fail(s, NULL, "deadlock", "nobody can go on: %s", stuck);
 			return NULL;
 		}
+		if (enabled == clock && s->only_time_helps) {
+			char why[128];
+
+			if (s->only_time_helps(s->look_ctx, why, sizeof(why))) {
+				s->current = NULL;
+				sched_fail(s, NULL, "deadlock", "%s", why);
+				return NULL;
+			}
+		}
 		if (++s->nsteps > SCHED_MAX_STEPS) {
 			s->current = NULL;
 			sched_fail(s, NULL, "no-progress", "%u steps, and no end", SCHED_MAX_STEPS);

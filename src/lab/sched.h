@@ -117,6 +117,8 @@ struct sched {
 	/* "mmaplock a"; the buffer is never NULL. */
 	void (*lock_name)(void *ctx, const void *lock, enum lock_class class, char *buf,
 			  size_t len);
+	/* Nobody can go on before a deadline is over: true, with one sentence, if that must not be. */
+	bool (*only_time_helps)(void *ctx, char *buf, size_t len);
 	void *look_ctx;
 
 	struct coroutine main; /* not a task: runs them */

@@ -300,6 +300,7 @@ static int make_world(struct lab *lab, const struct scenario *sc, const struct u
 		w->processes[i] = (struct process){ .w = w,
 						    .index = i,
 						    .name = sc->processes[i].name,
+						    .born = !sc->processes[i].forked,
 						    .alive = !sc->processes[i].forked,
 						    .client.ops = &front_client_ops };
 		err = open_files(lab, &w->processes[i]);
@@ -328,6 +329,23 @@ static void prepare(void *ctx)
 	}
 	for (unsigned i = 0; i < w->scenario->nprocesses; i++)
 		client_start(&w->processes[i]);
+}
+
+/* Deadlines are for clients that are stopped, dead or deaf: one that runs must come to an answer by itself. */
+static bool only_time_helps(void *ctx, char *buf, size_t len)
+{
+	struct world *w = ctx;
+	const struct process *deaf;
+
+	for (unsigned file = 0; file < w->scenario->nfiles; file++) {
+		deaf = rules_is_unanswered(w, file);
+		if (!deaf)
+			continue;
+		snprintf(buf, len, "%s cannot answer a recall of %s before its deadline",
+			 deaf->name, file_name(w, file));
+		return true;
+	}
+	return false;
 }
 
 static void examine(void *ctx)
@@ -388,6 +406,7 @@ struct lab *lab_new(const struct scenario *scenario, const struct udax_policy *p
 	lab->sched->lock_name = lock_name;
 	lab->sched->describe = describe;
 	lab->sched->look_ctx = lab->w;
+	lab->sched->only_time_helps = only_time_helps;
 	lab->explored = (struct explored){ lab->sched, lab, prepare, examine, outcome };
 	return lab;
 }

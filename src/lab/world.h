@@ -86,6 +86,7 @@ struct process {
 	unsigned index;
 	const char *name;
 	struct object object; /* alive, stopped, hung_up, messages */
+	bool born;	      /* not yet: an operation FORK makes it */
 	bool alive, stopped, hung_up;
 	struct klock mmap_lock;
 	struct handle handles[SCENARIO_MAX_FILES];
@@ -105,6 +106,10 @@ struct thread {
 	struct world *w;
 	const struct scenario_thread *text;
 	unsigned index, op;
+
+	/* I/O under way from a mapping: what it has taken, and what the history calls that. */
+	uint64_t pinned[PAGE_CELLS];
+	unsigned pin_events[PAGE_CELLS];
 };
 
 struct world {
