@@ -23,7 +23,7 @@ foreach(section IN ITEMS 1 5 7 8)
 endforeach()
 
 # One file completes all programs; bash looks for it under the name of each.
-foreach(program IN ITEMS udaxfs mkfs.udaxfs fsck.udaxfs udaxctl udaxrun)
+foreach(program IN ITEMS udaxfs mkfs.udaxfs fsck.udaxfs udaxctl udaxrun udaxlab)
 	install(FILES completion/udaxfs.bash RENAME ${program}
 		DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 endforeach()

@@ -29,6 +29,8 @@ if(TARGET udaxlab_engine AND EXISTS ${CMAKE_SOURCE_DIR}/src/lab/report_chrome.c)
 	udax_program(udaxlab SOURCES src/udaxlab.c ${udaxlab_parts} ${cli}
 		LIBRARIES udaxlab_engine udaxlab_core PkgConfig::JANSSON
 		DESTINATION ${CMAKE_INSTALL_BINDIR})
-	target_compile_definitions(udaxlab PRIVATE UDAX_SCENARIO_DIR="${UDAX_SCENARIO_DIR}")
+	file(RELATIVE_PATH from_program ${CMAKE_INSTALL_FULL_BINDIR} ${UDAX_SCENARIO_DIR})
+	target_compile_definitions(udaxlab PRIVATE UDAX_SCENARIO_DIR="${UDAX_SCENARIO_DIR}"
+		UDAX_SCENARIOS_FROM_PROGRAM="${from_program}")
 	install(DIRECTORY scenarios/ DESTINATION ${CMAKE_INSTALL_DATADIR}/udaxfs/scenarios)
 endif()

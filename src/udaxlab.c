@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -67,14 +68,37 @@ void lab_scenario_dir(const char *dir)
 	chosen_dir = dir;
 }
 
+/* Of an installed program: a package may be put elsewhere than it was built for. */
+static const char *dir_beside_program(void)
+{
+	static char path[PATH_MAX];
+	char own[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", own, sizeof(own) - 1);
+	char *slash;
+
+	if (n <= 0)
+		return NULL;
+	own[n] = '\0';
+	slash = strrchr(own, '/');
+	if (!slash)
+		return NULL;
+	*slash = '\0';
+	if (snprintf(path, sizeof(path), "%s/%s", own, UDAX_SCENARIOS_FROM_PROGRAM) >=
+	    (int)sizeof(path))
+		return NULL;
+	return access(path, R_OK) == 0 ? path : NULL;
+}
+
 /* The one that was asked for; else that of a source tree one stands in; else the installed one. */
 static const char *scenario_dir(void)
 {
 	const char *dir = chosen_dir ? chosen_dir : getenv("UDAXLAB_SCENARIOS");
 
-	if (dir)
-		return dir;
-	return access("scenarios", R_OK) == 0 ? "scenarios" : UDAX_SCENARIO_DIR;
+	if (!dir && access("scenarios", R_OK) == 0)
+		dir = "scenarios";
+	if (!dir)
+		dir = dir_beside_program();
+	return dir ? dir : UDAX_SCENARIO_DIR;
 }
 
 struct scenario *lab_scenario(const char *name)

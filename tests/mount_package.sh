@@ -43,7 +43,7 @@ dpkg_installs_it() {
 every_program_says_its_version() {
 	local program version
 	version=$(in_root dpkg-query -W -f '${Version}' udaxfs)
-	for program in udaxfs mkfs.udaxfs fsck.udaxfs udaxctl udaxrun; do
+	for program in udaxfs mkfs.udaxfs fsck.udaxfs udaxctl udaxrun udaxlab; do
 		in_root "$program" --version | grep -F "$version"
 	done
 }
@@ -66,14 +66,46 @@ completion_knows_the_mount_options() {
 		echo "${COMPREPLY[*]}"' | grep -x 'ro,granule='
 }
 
+completion_knows_the_labs_verbs_scenarios_and_policies() {
+	in_root bash -c '
+		. /usr/share/bash-completion/completions/udaxlab
+		compopt() { :; }
+		try() {
+			COMP_WORDS=(udaxlab "$@") COMP_CWORD=$#
+			_udaxfs udaxlab "${@: -1}" "${COMP_WORDS[$# - 1]}"
+			echo "${COMPREPLY[*]}"
+		}
+		try ma
+		try explore 16-punch-a
+		try explore --policy mma
+		try explore --exh' >"$work/completed"
+	same 'matrix 16-punch-against-fault mmaplock --exhaustive' "$(paste -sd' ' "$work/completed")"
+}
+
+# From wherever one stands.
+the_lab_finds_its_scenarios() {
+	in_root sh -c 'cd / && udaxlab scenarios' >"$work/scenarios"
+	same "$(find "$tests/../scenarios" -name '*.lab' | wc -l)" "$(wc -l <"$work/scenarios")" scenarios
+	in_root sh -c 'cd / && udaxlab explore 16-punch-against-fault --preemptions 1'
+}
+
+# help_of PROGRAM - its help, and that of each of its verbs.
+help_of() {
+	local verb
+	"$1" --help
+	case $1 in udaxctl | udaxlab) ;; *) return ;; esac
+	for verb in $("$1" --help | sed -nE 's/^  ([a-z]+)  .*/\1/p'); do
+		"$1" "$verb" --help
+	done
+}
+
 # What --help lists stands in the manual page, too: options, verbs, mount options.
 manual_pages_know_what_help_knows() {
 	local program word page words bad=0
-	for program in udaxfs mkfs.udaxfs fsck.udaxfs udaxctl udaxrun; do
+	for program in udaxfs mkfs.udaxfs fsck.udaxfs udaxctl udaxrun udaxlab; do
 		page=$(in_root sh -c "zcat -f /usr/share/man/man?/$program.[18]*")
-		"$program" --help >"$work/help"
-		words=$(sed -nE 's/^ *-o ([a-z_]+).*/\1/p; s/^  ([a-z]+)  .*(MOUNT|FILE|REGION).*/\1/p' \
-			"$work/help"
+		help_of "$program" >"$work/help"
+		words=$(sed -nE 's/^ *-o ([a-z_]+).*/\1/p; s/^  ([a-z]+)  .*/\1/p' "$work/help"
 			grep -oE -- '--[a-z][a-z-]*' "$work/help" | sed 's/^-//')
 		for word in $words; do
 			case $word in allow_root | auto_unmount) continue ;; esac # as FUSE has them
@@ -135,6 +167,8 @@ check every_program_says_its_version
 check completion_knows_the_options
 check completion_knows_the_mount_options
 check manual_pages_know_what_help_knows
+check completion_knows_the_labs_verbs_scenarios_and_policies
+check the_lab_finds_its_scenarios
 check mkfs_makes_a_volume
 check mount_finds_the_helper fuse.udaxfs
 check mount_finds_the_helper udaxfs
