@@ -507,8 +507,11 @@ static void check_expected(struct operation *o)
 	for (unsigned i = 0; i < sc->nexpects; i++) {
 		const struct scenario_expect *e = &sc->expects[i];
 
-		if (e->kind == EXPECT_RESULT && e->thread == o->thread && e->op == o->index &&
-		    e->err != -o->result)
+		if (e->kind == EXPECT_CONTENT || e->thread != o->thread || e->op != o->index)
+			continue;
+		if (e->kind == EXPECT_REACHED)
+			*o->w->reached |= (unsigned)(e->err == -o->result) << i;
+		else if (e->err != -o->result)
 			sched_fail(o->w->sched, NULL, "unexpected-result",
 				   "'%s' gave %s, and line %d expects %s", o->op->text,
 				   o->result ? strerrorname_np(-o->result) : "0", e->line,

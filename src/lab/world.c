@@ -39,6 +39,7 @@ struct lab {
 	struct region *medium;
 	struct crash *crash; /* NULL: power never fails */
 	struct explored explored;
+	unsigned reached;
 	char *err;
 	size_t err_len;
 };
@@ -281,7 +282,8 @@ static int make_world(struct lab *lab, const struct scenario *sc, const struct u
 			     .mem = lab->mem,
 			     .medium = lab->medium,
 			     .sync = sync_lab_new(lab->sched, lab->mem),
-			     .free_workers = sc->nworkers };
+			     .free_workers = sc->nworkers,
+			     .reached = &lab->reached };
 	w->blocks = mem_alloc(lab->mem, (sc->volume_bytes >> BLOCK_SHIFT) * sizeof(*w->blocks));
 	w->history.nfiles = sc->nfiles;
 	if (!w->sync || !w->blocks)
@@ -421,6 +423,16 @@ void lab_delete(struct lab *lab)
 	arena_delete(lab->mem);
 	sched_delete(lab->sched);
 	free(lab);
+}
+
+const struct scenario_expect *lab_unreached(const struct lab *lab)
+{
+	const struct scenario *sc = lab->w->scenario;
+
+	for (unsigned i = 0; i < sc->nexpects; i++)
+		if (sc->expects[i].kind == EXPECT_REACHED && !(lab->reached >> i & 1))
+			return &sc->expects[i];
+	return NULL;
 }
 
 const struct explored *lab_explored(struct lab *lab)

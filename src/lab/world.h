@@ -133,6 +133,7 @@ struct world {
 	struct object pending; /* stores to the medium, and drains; only if power can fail */
 	struct crash *crash;   /* outlives runs; NULL: power never fails */
 	bool crashed;
+	unsigned *reached; /* a bit for each expectation that some run has reached; outlives runs */
 	struct object time; /* who was over before who began: part of what is judged */
 };
 
@@ -149,6 +150,12 @@ void lab_delete(struct lab *lab);
 
 /** lab_explored - what explore() runs. */
 const struct explored *lab_explored(struct lab *lab);
+
+/**
+ * lab_unreached - an EXPECT_REACHED that no run so far has come to; NULL: there is none. After a search to
+ * its end that found nothing, the scenario does not show what it is for.
+ */
+const struct scenario_expect *lab_unreached(const struct lab *lab);
 
 /** lab_trace - run @schedule once more and write it down in *@ret, which trace_free() frees. 0, -errno. */
 int lab_trace(struct lab *lab, const char *schedule, struct trace *ret);

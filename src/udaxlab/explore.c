@@ -197,6 +197,18 @@ static int report(struct lab *lab, const char *name, const struct request *rq,
 	return err;
 }
 
+/* Nothing is wrong, but does the scenario come to what it is for? */
+static int judge_reached(const struct lab *lab, const struct scenario *sc)
+{
+	const struct scenario_expect *e = lab_unreached(lab);
+
+	if (!e)
+		return LAB_SAFE;
+	cli_error("%s, line %d: no interleaving comes to that: it does not show what it is for",
+		  sc->name, e->line);
+	return LAB_UNKNOWN;
+}
+
 /* One scenario, in this process. */
 static int explore_one(const char *name, const struct request *rq)
 {
@@ -223,7 +235,7 @@ static int explore_one(const char *name, const struct request *rq)
 			cli_print_json(result_json(sc, rq, &r));
 		else
 			print_result(sc, rq, &r);
-		status = r.broken ? LAB_BROKEN : r.finished ? LAB_SAFE : LAB_UNKNOWN;
+		status = r.broken ? LAB_BROKEN : r.finished ? judge_reached(lab, sc) : LAB_UNKNOWN;
 		if (r.broken && report(lab, name, rq, &r))
 			status = LAB_ERROR;
 	}

@@ -56,8 +56,13 @@ static void run_row(const struct run *run, struct matrix_row *row)
 	if (explore(lab_explored(lab), &run->how, &row->result)) {
 		snprintf(row->why, sizeof(row->why), "out of memory");
 	} else {
+		const struct scenario_expect *e = lab_unreached(lab);
+
 		row->why[0] = 0;
-		row->ran = true;
+		row->ran = row->result.broken || !e;
+		if (!row->ran)
+			snprintf(row->why, sizeof(row->why),
+				 "line %d: no interleaving comes to that", e->line);
 	}
 	trap_set(NULL);
 	lab_delete(lab);
