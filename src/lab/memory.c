@@ -150,7 +150,8 @@ void arena_restore(struct mem *mem)
 
 /* ---- medium -------------------------------------------------------------------------------------- */
 
-enum { LINE_CHANGED = 1, LINE_PENDING = 2 };
+/* Dirty: stored by a client, which nobody has flushed: a drain does not wait for it. */
+enum { LINE_CHANGED = 1, LINE_PENDING = 2, LINE_DIRTY = 4 };
 
 struct medium {
 	struct region r;
@@ -218,15 +219,21 @@ static void medium_drain(struct region *r, const struct sync_site *site)
 {
 	struct medium *m = medium_of(r);
 
+	size_t left = 0;
+
 	if (m->drain_watch)
 		m->drain_watch(m->drain_watch_ctx, site);
 	for (size_t i = 0; i < m->npending; i++) {
 		size_t off = (size_t)m->pending[i] * CACHELINE_BYTES;
 
+		if (m->lines[m->pending[i]] & LINE_DIRTY) {
+			m->pending[left++] = m->pending[i];
+			continue;
+		}
 		memcpy(m->durable + off, m->image + off, CACHELINE_BYTES);
 		m->lines[m->pending[i]] &= (unsigned char)~LINE_PENDING;
 	}
-	m->npending = 0;
+	m->npending = left;
 }
 
 static void medium_close(struct region *r)
@@ -328,7 +335,10 @@ unsigned char *medium_base(struct region *r)
 
 void medium_dirty(struct region *r, uint64_t off)
 {
-	mark(medium_of(r), off, 1);
+	struct medium *m = medium_of(r);
+
+	mark(m, off, 1);
+	m->lines[off / CACHELINE_BYTES] |= LINE_DIRTY;
 }
 
 size_t medium_pending(const struct region *r)

@@ -39,7 +39,10 @@ void medium_restore(struct region *r);
 /** medium_base - the region's bytes, for stores of clients, which nobody watches. */
 unsigned char *medium_base(struct region *r);
 
-/** medium_dirty - a client has stored to the line at @off: it is put back as well, and pending. */
+/**
+ * medium_dirty - a client has stored to the line at @off: it is put back as well, and is pending until somebody
+ * flushes and drains it.
+ */
 void medium_dirty(struct region *r, uint64_t off);
 
 /**
