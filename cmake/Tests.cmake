@@ -77,9 +77,11 @@ foreach(main IN ITEMS tests/tool_direct.c contrib/direct_log.c)
 		${CMAKE_BINARY_DIR}/tests)
 endforeach()
 
-# libFuzzer brings its own main(), and is built only where its instrumentation was asked for.
+# libFuzzer brings its own main(), and is linked only where its instrumentation was asked for; elsewhere
+# what is fuzzed is compiled, so that compilers and clang-tidy look at it.
+set(fuzzers fuzz_image fuzz_scenario fuzz_clientd)
 if(UDAX_SANITIZE MATCHES fuzzer)
-	foreach(name IN ITEMS fuzz_image fuzz_scenario fuzz_clientd)
+	foreach(name IN LISTS fuzzers)
 		add_executable(${name} tests/${name}.c)
 		target_link_libraries(${name} PRIVATE udaxtest)
 		target_link_options(${name} PRIVATE -fsanitize=fuzzer)
@@ -88,4 +90,8 @@ if(UDAX_SANITIZE MATCHES fuzzer)
 	endforeach()
 	target_link_libraries(fuzz_scenario PRIVATE udaxlab_core)
 	target_sources(fuzz_clientd PRIVATE ${clientd})
+else()
+	list(TRANSFORM fuzzers REPLACE "(.+)" "tests/\\1.c" OUTPUT_VARIABLE fuzzer_sources)
+	add_library(udaxfuzz OBJECT ${fuzzer_sources})
+	target_link_libraries(udaxfuzz PRIVATE udaxtest udaxlab_core)
 endif()

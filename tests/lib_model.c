@@ -272,7 +272,7 @@ bool mfile_same(const struct mfile *f, uint64_t pos, const void *buf, uint64_t l
 		uint64_t in_page = pos % MPAGE_BYTES, n = min_of(end - pos, MPAGE_BYTES - in_page);
 		const unsigned char *bytes = page_find(f, pos / MPAGE_BYTES);
 
-		if (bytes ? memcmp(is, bytes + in_page, n) : !same_zeroes(is, n)) {
+		if (bytes ? memcmp(is, bytes + in_page, n) != 0 : !same_zeroes(is, n)) {
 			for (uint64_t i = 0; i < n; i++) {
 				*ret_where = pos + i;
 				if (is[i] != (bytes ? bytes[in_page + i] : 0))
@@ -365,7 +365,7 @@ void mxattr_set(struct mnode *node, const char *name, const void *value, size_t 
 
 	mxattr_remove(node, name);
 	assert(strlen(name) < sizeof(x->name));
-	memcpy(x->name, name, strlen(name));
+	memcpy(x->name, name, strlen(name) + 1);
 	x->value = must(malloc(len + 1));
 	memcpy(x->value, value, len);
 	x->len = len;

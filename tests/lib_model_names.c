@@ -685,7 +685,7 @@ static void forbid_xattr(struct verdict *v, const struct mnode *node, const char
 	bool user = !strncmp(name, "user.", 5);
 
 	forbid(v, user && !S_ISREG(node->type) && !S_ISDIR(node->type), EPERM);
-	forbid(v, !user && strncmp(name, "trusted.", 8) && strncmp(name, "security.", 9),
+	forbid(v, !user && strncmp(name, "trusted.", 8) != 0 && strncmp(name, "security.", 9) != 0,
 	       EOPNOTSUPP);
 	forbid(v, user && !name[5], EINVAL);
 	forbid(v, node->flags & FROZEN, EPERM);

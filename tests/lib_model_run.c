@@ -679,15 +679,17 @@ bool op_parse(const char *text, struct op *ret_op)
 	struct op op = { 0 };
 	const struct op_kind *k;
 	char name[32], *at;
+	unsigned long id = strtoul(text, &at, 10);
 	int n = 0;
 
-	if (sscanf(text, "%" SCNu32 " %31[a-z]%n", &op.id, name, &n) != 2)
+	if (at == text || id > UINT32_MAX || sscanf(at, " %31[a-z]%n", name, &n) != 1)
 		return false;
+	op.id = (uint32_t)id;
 	op.kind = op_kind(name);
 	k = kind_at(op.kind);
 	if (!k)
 		return false;
-	at = (char *)(uintptr_t)text + n;
+	at += n;
 	for (unsigned i = 0; i < k->nargs; i++)
 		op.a[i] = strtoull(at, &at, 10);
 	*ret_op = op;

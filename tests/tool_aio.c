@@ -89,11 +89,13 @@ int main(int argc, char **argv)
 	aio_context_t ctx = 0;
 	char *written, *seen;
 	int status = 0;
+	long rounds;
 
 	if (argc != 3) {
 		fprintf(stderr, "usage: tool_aio FILE ROUNDS\n");
 		return 2;
 	}
+	rounds = strtol(argv[2], NULL, 10);
 	race.cached_fd = open(argv[1], O_RDWR | O_CREAT, 0600);
 	race.direct_fd = open(argv[1], O_RDWR | O_DIRECT);
 	if (race.cached_fd < 0 || race.direct_fd < 0)
@@ -104,7 +106,7 @@ int main(int argc, char **argv)
 	for (int i = 0; i < NREADERS; i++)
 		if (pthread_create(&threads[i], NULL, reader, &race))
 			die("pthread_create");
-	for (int i = 0; !status && i < atoi(argv[2]); i++)
+	for (int i = 0; !status && i < (int)rounds; i++)
 		status = run_round(&race, ctx, written, seen, i);
 	atomic_store(&race.ending, true);
 	for (int i = 0; i < NREADERS; i++)

@@ -95,7 +95,7 @@ static void in_child(void)
 
 static void load(const char *pos, const char *text)
 {
-	if (strcmp(at(pos), text))
+	if (strcmp(at(pos), text) != 0)
 		errx(1, "at %s: not \"%s\" but \"%s\"", pos, text, at(pos));
 }
 

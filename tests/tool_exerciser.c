@@ -217,7 +217,7 @@ static struct range random_inside(const struct file *f)
 static void log_range(const char *what, struct range r)
 {
 	worker_op(ex.w, "%s %s [0x%llx, 0x%llx) size 0x%llx", ex.f->name, what,
-		  (unsigned long long)r.pos, (unsigned long long)(r.pos + r.len),
+		  (unsigned long long)r.pos, (unsigned long long)r.pos + r.len,
 		  (unsigned long long)ex.f->size);
 }
 
@@ -244,7 +244,7 @@ static void read_range(const struct file *f, unsigned which, struct range r)
 	if ((uint64_t)n != wanted)
 		FAIL("file %s: %s read of [0x%llx, 0x%llx) gave 0x%zx bytes, size is 0x%llx",
 		     f->name, fd_names[which], (unsigned long long)r.pos,
-		     (unsigned long long)(r.pos + r.len), (size_t)n, (unsigned long long)f->size);
+		     (unsigned long long)r.pos + r.len, (size_t)n, (unsigned long long)f->size);
 	compare(f, fd_names[which], r.pos, ex.buf, wanted);
 }
 
@@ -437,7 +437,7 @@ static void op_copy(void)
 	if (to == ex.f && r.pos < to_pos + r.len && to_pos < r.pos + r.len)
 		return;
 	worker_op(ex.w, "copy %s [0x%llx, 0x%llx) to %s 0x%llx, sizes 0x%llx 0x%llx", ex.f->name,
-		  (unsigned long long)r.pos, (unsigned long long)(r.pos + r.len), to->name,
+		  (unsigned long long)r.pos, (unsigned long long)r.pos + r.len, to->name,
 		  (unsigned long long)to_pos, (unsigned long long)ex.f->size,
 		  (unsigned long long)to->size);
 	while (r.len) {
@@ -579,7 +579,7 @@ static void op_exchange(void)
 	arg.len = r.len;
 	arg.other_pos = worker_below(ex.w, (max - r.len) / PAGE + 1) * PAGE;
 	worker_op(ex.w, "exchange %s [0x%llx, 0x%llx) with %s 0x%llx", a->name,
-		  (unsigned long long)r.pos, (unsigned long long)(r.pos + r.len), b->name,
+		  (unsigned long long)r.pos, (unsigned long long)r.pos + r.len, b->name,
 		  (unsigned long long)arg.other_pos);
 	must(ioctl(b->fds[0], UDAX_IOC_TOKEN, &token) == 0, "token");
 	memcpy(arg.token, token.token, sizeof(arg.token));

@@ -1359,8 +1359,8 @@ int main(int argc, char **argv)
 			continue;
 		run.watch = watch_new(MAX_THREADS + 1, 30);
 		run.watch->log_shown = 8;
-		return watch_run(run.watch, 1, argc > 3 ? (unsigned)atoi(argv[3]) : 1, process,
-				 (void *)(uintptr_t)&races[i]);
+		return watch_run(run.watch, 1, argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 1,
+				 process, (void *)(uintptr_t)&races[i]);
 	}
 	fprintf(stderr, "tool_race: no case %s\n", argv[1]);
 	return 2;

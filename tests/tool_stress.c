@@ -375,7 +375,7 @@ static struct range random_range(struct ctx *c)
 static void log_range(struct ctx *c, const char *what, struct range r)
 {
 	worker_op(c->w, "file %u: %s [0x%llx, 0x%llx)", c->file, what, (unsigned long long)r.pos,
-		  (unsigned long long)(r.pos + r.len));
+		  (unsigned long long)r.pos + r.len);
 }
 
 /* ---- writers and clearers ------------------------------------------------------------------------ */

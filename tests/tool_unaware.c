@@ -77,7 +77,7 @@ static void in_sink(void)
 		(void)iov;                                                                         \
 		rewind_all();                                                                      \
 		MUST((call) == BYTES);                                                             \
-		if (memcmp(p, pattern, BYTES))                                                     \
+		if (memcmp(p, pattern, BYTES) != 0)                                                \
 			errx(1, "line %d: other bytes", __LINE__);                                 \
 	} while (0)
 
@@ -171,14 +171,16 @@ static bool shows(const char *name, const char *p)
 {
 	FILE *maps = fopen("/proc/self/maps", "r");
 	unsigned long start, end;
-	char line[4096];
+	char line[4096], *dash;
 	bool found = false;
 
 	MUST(maps);
-	while (fgets(line, sizeof(line), maps))
-		if (sscanf(line, "%lx-%lx", &start, &end) == 2 && start <= (unsigned long)p &&
-		    (unsigned long)p < end)
+	while (fgets(line, sizeof(line), maps)) {
+		start = strtoul(line, &dash, 16);
+		end = *dash == '-' ? strtoul(dash + 1, NULL, 16) : 0;
+		if (start <= (unsigned long)p && (unsigned long)p < end)
 			found = strstr(line, name);
+	}
 	fclose(maps);
 	return found;
 }

@@ -518,16 +518,26 @@ static bool matches_between(const struct found *found, struct state *old, const 
 	return matches(found, old);
 }
 
+/* As in "name7". */
+static bool is_known(const char *name)
+{
+	char *end;
+
+	if (strcmp(name, "subdir") == 0)
+		return true;
+	if (strncmp(name, "name", 4) != 0 || !name[4])
+		return false;
+	return strtoul(name + 4, &end, 10) < NAMES && !*end;
+}
+
 static bool only_known_names(void)
 {
 	DIR *dir = opendir(".");
 	struct dirent *entry;
-	unsigned n;
 	bool ok = dir;
 
 	while (ok && (entry = readdir(dir)))
-		ok = entry->d_name[0] == '.' || strcmp(entry->d_name, "subdir") == 0 ||
-		     (sscanf(entry->d_name, "name%u", &n) == 1 && n < NAMES);
+		ok = entry->d_name[0] == '.' || is_known(entry->d_name);
 	if (dir)
 		closedir(dir);
 	return ok;
@@ -568,7 +578,7 @@ static void log_operation(struct worker *w, const char *prefix, const struct ope
 {
 	worker_op(w, "%s%llu: %s name%u name%u [0x%llx, 0x%llx)", prefix,
 		  (unsigned long long)op->number, kind_names[op->kind], op->a, op->b,
-		  (unsigned long long)op->pos, (unsigned long long)(op->pos + op->len));
+		  (unsigned long long)op->pos, (unsigned long long)op->pos + op->len);
 }
 
 static void begin(struct worker *w, unsigned index, struct state *s)

@@ -174,10 +174,11 @@ static void note_structure(const char *line, char structure[64])
 /* A row `| offset | size | `name` | ...`. */
 static bool read_row(const char *line, size_t *ret_off, size_t *ret_size, char name[64])
 {
-	char size[16];
+	char off[16], size[16];
 
-	if (sscanf(line, "| %zu | %15[a-z0-9] | `%63[a-z_0-9]` |", ret_off, size, name) != 3)
+	if (sscanf(line, "| %15[0-9] | %15[a-z0-9] | `%63[a-z_0-9]` |", off, size, name) != 3)
 		return false;
+	*ret_off = strtoul(off, NULL, 10);
 	*ret_size = strcmp(size, "any") == 0 ? 0 : strtoul(size, NULL, 10);
 	return true;
 }

@@ -423,13 +423,12 @@ static int replay_text(const char *text)
 {
 	struct episode *e = episode_new();
 	char *copy = strdup(text), *save, *part = strtok_r(copy, ";\n", &save);
-	char name[8];
-	int lockdep;
+	char name[8], lockdep[2];
 	bool ok;
 
-	if (!part || sscanf(part, "%7s %d", name, &lockdep) != 2)
+	if (!part || sscanf(part, "%7s %1[01]", name, lockdep) != 2)
 		goto bad;
-	e->lockdep = lockdep;
+	e->lockdep = lockdep[0] == '1';
 	while (strcmp(setups[e->setup].name, name) != 0)
 		if (++e->setup == sizeof(setups) / sizeof(setups[0]))
 			goto bad;

@@ -164,7 +164,7 @@ static void walk_shared(struct worker *w, struct inode *dir)
 	bool seen[NR_PINNED] = { false };
 	struct dir_entry entry = { .pos = 0 };
 	unsigned found = 0;
-	uint64_t pos = 0;
+	uint64_t pos = 0, number;
 	int err;
 
 	for (;;) {
@@ -177,9 +177,13 @@ static void walk_shared(struct worker *w, struct inode *dir)
 		if (entry.name[0] != 'p')
 			continue;
 		found++;
-		if (seen[atoi(entry.name + 1)])
+		number = strtoul(entry.name + 1, NULL, 10);
+		if (number >= NR_PINNED)
+			wrong(w->run, "%s was never made", entry.name);
+		else if (seen[number])
 			wrong(w->run, "%s was found twice", entry.name);
-		seen[atoi(entry.name + 1)] = true;
+		else
+			seen[number] = true;
 	}
 	excuse(w, "walk", err, (const int[]){ ENOENT, 0 });
 	if (found != NR_PINNED)
