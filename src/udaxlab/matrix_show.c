@@ -91,6 +91,11 @@ int matrix_terminal(const struct matrix *m, FILE *out)
 
 int matrix_markdown(const struct matrix *m, FILE *out)
 {
+	fputs("# What the lab says\n\nWritten by `udaxlab matrix --markdown FILE`: each scenario under each "
+	      "policy. *safe*: nothing was found, and everything within the bound was searched; **a rule**: it "
+	      "is broken in some interleaving; ?: not searched to its end. The rows are those of "
+	      "[RACES.md](RACES.md).\n\n",
+	      out);
 	fputs("| scenario | rows |", out);
 	for (unsigned p = 0; p < m->npolicies; p++)
 		fprintf(out, " %s |", m->policies[p]->name);
@@ -111,7 +116,11 @@ int matrix_markdown(const struct matrix *m, FILE *out)
 		}
 		fputc('\n', out);
 	}
-	fputc('\n', out);
+	fputs("\nSound: ", out);
+	for (unsigned p = 0, n = 0; p < m->npolicies; p++)
+		if (m->policies[p]->sound)
+			fprintf(out, "%s%s", n++ ? ", " : "", m->policies[p]->name);
+	fputs(".\n\n", out);
 	summary(m, out);
 	return ferror(out) ? LAB_ERROR : 0;
 }
