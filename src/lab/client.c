@@ -109,7 +109,7 @@ static void serve(struct process *p, const struct message *m)
 
 	snprintf(what, sizeof(what), "mmap_lock of %s", p->name);
 	klock_excl(s, &p->mmap_lock, what);
-	if (!p->alive) {
+	if (!p->alive || m->ndetached != p->ndetached[m->file]) {
 		klock_unexcl(s, &p->mmap_lock);
 		return;
 	}
@@ -290,9 +290,14 @@ void client_detach(struct process *p, unsigned file)
 		p->ptes[file][page].kind = PTE_NONE;
 		sched_touch(p->w->sched, &p->ptes[file][page].object, ACCESS_WRITE);
 	}
+	p->ndetached[file]++;
+	sched_touch(p->w->sched, &p->object, ACCESS_WRITE);
 	klock_unexcl(p->w->sched, &p->mmap_lock);
 	front_faulter(p);
-	front_detach(p, file);
+	front_reader(p);
+	if (p->attachments[file]) /* it may have been killed meanwhile */
+		front_detach(p, file);
+	klock_unexcl(p->w->sched, &p->reader);
 	klock_unexcl(p->w->sched, &p->faulter);
 }
 

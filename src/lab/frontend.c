@@ -433,6 +433,22 @@ static struct process *process_of(struct client *client)
 	return (struct process *)((char *)client - offsetof(struct process, client));
 }
 
+/* An attachment's number: no other one of the process's has it. */
+static uint32_t make_id(const struct process *p, unsigned file)
+{
+	return p->ndetached[file] * SCENARIO_MAX_FILES + file;
+}
+
+static unsigned id_file(uint32_t id)
+{
+	return id % SCENARIO_MAX_FILES;
+}
+
+static unsigned id_ndetached(uint32_t id)
+{
+	return id / SCENARIO_MAX_FILES;
+}
+
 static bool holds(const struct sched *s, enum lock_class class)
 {
 	for (unsigned i = 0; s->current && i < s->current->nheld; i++)
@@ -461,10 +477,14 @@ static void send_recall(struct client *client, uint32_t id, uint32_t seq, uint64
 {
 	struct process *p = process_of(client);
 
-	sched_log(p->w->sched, TRACE_CLIENT, NULL, "recalls %s from %s", file_name(p->w, id),
-		  p->name);
-	send(p, &(struct message){
-			.kind = MESSAGE_RECALL, .file = id, .seq = seq, .pos = pos, .len = len });
+	sched_log(p->w->sched, TRACE_CLIENT, NULL, "recalls %s from %s",
+		  file_name(p->w, id_file(id)), p->name);
+	send(p, &(struct message){ .kind = MESSAGE_RECALL,
+				   .file = id_file(id),
+				   .ndetached = id_ndetached(id),
+				   .seq = seq,
+				   .pos = pos,
+				   .len = len });
 }
 
 static void send_late(struct client *client, uint32_t id, uint32_t seq, uint64_t pos, uint64_t len)
@@ -472,9 +492,13 @@ static void send_late(struct client *client, uint32_t id, uint32_t seq, uint64_t
 	struct process *p = process_of(client);
 
 	sched_log(p->w->sched, TRACE_CLIENT, NULL, "tells %s that it is late", p->name);
-	p->late[id] = true;
-	send(p, &(struct message){
-			.kind = MESSAGE_LATE, .file = id, .seq = seq, .pos = pos, .len = len });
+	p->late[id_file(id)] = true;
+	send(p, &(struct message){ .kind = MESSAGE_LATE,
+				   .file = id_file(id),
+				   .ndetached = id_ndetached(id),
+				   .seq = seq,
+				   .pos = pos,
+				   .len = len });
 }
 
 const struct client_ops front_client_ops = { .recall = send_recall, .late = send_late };
@@ -484,7 +508,8 @@ int front_attach(struct process *p, unsigned file, bool writable)
 	int err;
 
 	sched_point(p->w->sched, &p->object, ACCESS_WRITE);
-	err = attach(p->w->inodes[file], &p->client, file, writable, &p->attachments[file]);
+	err = attach(p->w->inodes[file], &p->client, make_id(p, file), writable,
+		     &p->attachments[file]);
 	return err;
 }
 
@@ -505,10 +530,18 @@ void front_faulter(struct process *p)
 	klock_excl(p->w->sched, &p->faulter, what);
 }
 
+void front_reader(struct process *p)
+{
+	char what[48];
+
+	snprintf(what, sizeof(what), "reader %s", p->name);
+	klock_excl(p->w->sched, &p->reader, what);
+}
+
 struct served {
 	struct fault fault;
 	struct process *p;
-	unsigned file;
+	unsigned id;
 };
 
 static void granted(struct fault *fault)
@@ -516,7 +549,8 @@ static void granted(struct fault *fault)
 	struct served *served = (struct served *)fault;
 
 	send(served->p, &(struct message){ .kind = MESSAGE_GRANT,
-					   .file = served->file,
+					   .file = id_file(served->id),
+					   .ndetached = id_ndetached(served->id),
 					   .pos = fault->grant_pos,
 					   .len = fault->grant_len,
 					   .grant = fault->kind,
@@ -527,7 +561,7 @@ int front_fault(struct process *p, unsigned file, unsigned page, bool write)
 {
 	struct world *w = p->w;
 	uint64_t granule = w->medium->granule_bytes, pos = (uint64_t)page << BLOCK_SHIFT;
-	struct served served = { .p = p, .file = file };
+	struct served served = { .p = p };
 	int err;
 
 	served.fault = (struct fault){ .pos = pos,
@@ -538,6 +572,7 @@ int front_fault(struct process *p, unsigned file, unsigned page, bool write)
 				       .granted = granted };
 	front_faulter(p);
 	served.fault.att = p->attachments[file]; /* it may have died, and be detached */
+	served.id = served.fault.att ? served.fault.att->id : 0;
 	err = served.fault.att ? fault_serve(&served.fault) : -ECONNRESET;
 	klock_unexcl(w->sched, &p->faulter);
 	return err;
@@ -545,8 +580,10 @@ int front_fault(struct process *p, unsigned file, unsigned page, bool write)
 
 void front_acknowledge(struct process *p, unsigned file, uint32_t seq)
 {
+	front_reader(p);
 	if (p->attachments[file])
 		grant_acknowledged(p->attachments[file], seq);
+	klock_unexcl(p->w->sched, &p->reader);
 	front_reap(p->w);
 }
 
@@ -562,14 +599,18 @@ void front_reap(struct world *w)
 void front_gone(struct process *p)
 {
 	atomic_store(&p->client.gone, true);
+	front_reader(p);
 	for (unsigned file = 0; file < p->w->scenario->nfiles; file++)
 		if (p->attachments[file])
 			grant_wake(p->attachments[file]);
+	klock_unexcl(p->w->sched, &p->reader);
 	/* Its faulter ends before what it was granted is forgotten. */
 	front_faulter(p);
+	front_reader(p);
 	for (unsigned file = 0; file < p->w->scenario->nfiles; file++)
 		if (p->attachments[file])
 			front_detach(p, file);
+	klock_unexcl(p->w->sched, &p->reader);
 	klock_unexcl(p->w->sched, &p->faulter);
 	front_reap(p->w);
 }

@@ -52,6 +52,9 @@ void front_detach(struct process *p, unsigned file);
 /** front_faulter - become the daemon's thread that serves @p's faults; klock_unexcl(&p->faulter) ends it. */
 void front_faulter(struct process *p);
 
+/** front_reader - become the one that reads what @p sends: one message comes after the other. */
+void front_reader(struct process *p);
+
 /** front_fault - @p has touched a page; the answer comes as a message. */
 int front_fault(struct process *p, unsigned file, unsigned page, bool write);
 

@@ -74,7 +74,7 @@ enum message_kind { MESSAGE_GRANT, MESSAGE_RECALL, MESSAGE_LATE };
 
 struct message {
 	enum message_kind kind;
-	unsigned file;
+	unsigned file, ndetached;
 	uint32_t seq;
 	uint64_t pos, len;
 	enum grant_kind grant;
@@ -98,8 +98,10 @@ struct process {
 	struct pte ptes[SCENARIO_MAX_FILES][SCENARIO_MAX_PAGES];
 	bool late[SCENARIO_MAX_FILES]; /* has missed a deadline: its stores may be lost */
 	struct message messages[MAX_MESSAGES];
-	unsigned first_message, nmessages; /* numbers of the next one, and of all that came */
-	struct klock faulter;		   /* the daemon's thread that serves its faults */
+	unsigned first_message, nmessages;	/* numbers of the next one, and of all that came */
+	struct klock faulter;			/* the daemon's thread that serves its faults */
+	struct klock reader;			/* the one that reads what it sends */
+	unsigned ndetached[SCENARIO_MAX_FILES]; /* what was for an attachment of before is not read */
 };
 
 struct thread {
