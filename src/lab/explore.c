@@ -382,15 +382,19 @@ static void search_some(struct search *search)
 /* The next deviation of the schedule, if it is at decision @at. */
 static bool deviates(struct search *search, unsigned at, unsigned *ret_task)
 {
-	unsigned decision, task;
-	int n = 0;
+	unsigned long decision, task;
+	char *dot, *end;
 
-	if (sscanf(search->schedule, "%u.%u%n", &decision, &task, &n) < 2 || decision != at)
+	decision = strtoul(search->schedule, &dot, 10);
+	if (dot == search->schedule || *dot != '.' || decision != at)
 		return false;
-	search->schedule += n;
+	task = strtoul(dot + 1, &end, 10);
+	if (end == dot + 1)
+		return false;
+	search->schedule = end;
 	if (*search->schedule == ',')
 		search->schedule++;
-	*ret_task = task;
+	*ret_task = (unsigned)task;
 	return true;
 }
 

@@ -122,7 +122,7 @@ int arena_save(struct mem *mem)
 		bytes += range.len;
 	free(arena->saved);
 	free(arena->ranges);
-	arena->saved = malloc(bytes);
+	arena->saved = malloc(bytes + 1); /* nothing may be in use */
 	arena->ranges = calloc(n + 1, sizeof(*arena->ranges));
 	if (!arena->saved || !arena->ranges)
 		return -ENOMEM;

@@ -172,14 +172,34 @@ static int all_scenarios(struct matrix *m)
 
 static int add_policy(struct matrix *m, const struct udax_policy *policy)
 {
-	const struct udax_policy **policies =
-		realloc(m->policies, (m->npolicies + 1) * sizeof(*policies));
+	const struct udax_policy **policies;
 
-	if (!policies || !policy)
-		return policies ? LAB_ERROR : cli_error("out of memory");
+	if (!policy)
+		return LAB_ERROR;
+	policies = realloc(m->policies, (m->npolicies + 1) * sizeof(*policies));
+	if (!policies)
+		return cli_error("out of memory");
 	m->policies = policies;
 	policies[m->npolicies++] = policy;
 	return 0;
+}
+
+static int all_policies(struct matrix *m)
+{
+	int err = 0;
+
+	for (const struct udax_policy *const *p = policy_list(); !err && *p; p++)
+		err = add_policy(m, *p);
+	return err;
+}
+
+/* The rows stay: they are the process's. */
+static void matrix_free(struct matrix *m)
+{
+	for (unsigned i = 0; i < m->nscenarios; i++)
+		free(m->scenarios[i]);
+	free(m->scenarios);
+	free(m->policies);
 }
 
 static int make_rows(struct run *run)
@@ -313,20 +333,16 @@ static int run_matrix(const struct lab_verb *verb, int argc, char **argv)
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	struct run run = { .how = { .reduce = true, .preemptions = 2, .timeout = 60 },
 			   .jobs = cpus > 0 ? (uint64_t)cpus : 1 };
-	int c, err = 0;
+	int c, err;
 
 	optind = 1;
 	argv[0] = (char *)"udaxlab";
 	while ((c = getopt_long(argc, argv, "p:n:t:J:jh", options, NULL)) != -1)
-		if (!set_option(&run, verb, c))
+		if (!set_option(&run, verb, c)) {
+			matrix_free(&run.m);
 			return lab_try_help(verb);
-	for (const struct udax_policy *const *p = policy_list(); !run.m.npolicies || *p; p++) {
-		if (!*p)
-			break;
-		if (p == policy_list() && run.m.npolicies)
-			break; /* chosen ones */
-		err = add_policy(&run.m, *p);
-	}
+		}
+	err = run.m.npolicies ? 0 : all_policies(&run.m);
 	for (; !err && optind < argc; optind++)
 		err = add_scenario(&run.m, argv[optind]);
 	if (!err && !run.m.nscenarios)
@@ -337,7 +353,10 @@ static int run_matrix(const struct lab_verb *verb, int argc, char **argv)
 		err = make_rows(&run);
 	if (!err)
 		err = run_all(&run);
-	return err ? err : show(&run);
+	if (!err)
+		err = show(&run);
+	matrix_free(&run.m);
+	return err;
 }
 
 const struct lab_verb verb_matrix = {
