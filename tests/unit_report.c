@@ -147,7 +147,7 @@ static void the_shell_gives_replay_the_schedule(void **state)
 
 	(void)state;
 	for (unsigned n = 0; n < sizeof(schedules) / sizeof(*schedules); n++) {
-		char *text, script[8192], got[1024] = "";
+		char *text, script[32768], got[8192] = "";
 		FILE *shell;
 
 		if (schedules[n])
