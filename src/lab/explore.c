@@ -136,7 +136,8 @@ static unsigned choose_next(struct strategy *st, struct sched *s, uint32_t enabl
 		return SCHED_NOBODY;
 	}
 	d = push(search, enabled, current, usual(enabled, current));
-	key = sched_state(s) * UINT64_C(0x9e3779b97f4a7c15) + d->current;
+	/* Who ran is a part of the state: from there on, going on with somebody else costs. */
+	key = (sched_state(s) + d->current) * UINT64_C(0x9e3779b97f4a7c15);
 	if (search->opt->reduce && seen_before(&search->seen, key ^ key >> 31, d->preemptions)) {
 		search->depth--;
 		return SCHED_NOBODY;
@@ -175,7 +176,7 @@ static void note_outcome(struct search *search, uint64_t outcome)
 	if (seen_before(&search->outcomes, outcome, 0))
 		return;
 	search->ret->outcomes++;
-	search->ret->outcomes_sum += outcome | 1;
+	search->ret->outcomes_sum += outcome;
 }
 
 static enum run_end run_once(struct search *search)

@@ -33,7 +33,7 @@ void seen_delete(struct seen *seen)
 
 static size_t place_of(const struct seen *seen, uint64_t key)
 {
-	size_t at = (key >> 1) & (seen->room - 1);
+	size_t at = key & (seen->room - 1);
 
 	while (seen->keys[at] && seen->keys[at] != key)
 		at = (at + 1) & (seen->room - 1);
@@ -71,7 +71,7 @@ bool seen_before(struct seen *seen, uint64_t key, unsigned preemptions)
 {
 	size_t at;
 
-	key |= 1; /* 0 is an empty place */
+	key += !key; /* 0 is an empty place */
 	at = place_of(seen, key);
 	if (seen->keys[at] && seen->preemptions[at] <= preemptions)
 		return true;
