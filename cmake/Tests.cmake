@@ -41,6 +41,13 @@ target_link_libraries(unit_policy PRIVATE udaxpolicies)
 # The daemon's side of the socket is no part of the core.
 set(clientd src/clientd.c src/clientd_conn.c src/fuse_token.c)
 target_sources(unit_clientd PRIVATE ${clientd})
+
+# Neither is its log. What it says goes to the test, which has a clock of its own.
+target_sources(unit_log PRIVATE src/udaxfs_log.c)
+target_link_libraries(unit_log PRIVATE PkgConfig::FUSE)
+target_compile_definitions(unit_log PRIVATE ${FUSE_DEFINITIONS})
+target_link_options(unit_log PRIVATE
+	-Wl,--wrap=syslog,--wrap=openlog,--wrap=clock_gettime)
 target_sources(unit_fuzz_clientd PRIVATE ${clientd})
 
 # Whether reports are XML and JSON is asked of other people's parsers.
