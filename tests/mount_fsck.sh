@@ -159,6 +159,24 @@ arguments_are_checked() {
 }
 
 start_mount "$region" "$mnt" || exit 1
+# Percentages of each part of the work, in one line that is gone at the end.
+progress_is_shown_and_taken_away() {
+	fsck.udaxfs -f -n -C "$region" >"$work/out" 2>"$work/progress"
+	tr '\r' '\n' <"$work/progress" | sed 's/^\x1b\[K//' >"$work/parts"
+	same '' "$(grep -vE '^([a-z ]+: ([0-9]|[1-9][0-9]|100)%)?$' "$work/parts")" "other words"
+	for part in space inodes directories; do
+		grep -q "^$part: " "$work/parts" || { echo "nothing of $part"; return 1; }
+		sed -nE "s/^$part: ([0-9]+)%/\\1/p" "$work/parts" | sort -nc
+	done
+	same $'\r\e[K' "$(tail -c 4 "$work/progress")" "its end"
+	! grep -q % "$work/out"
+}
+
+progress_is_for_terminals_unless_asked_for() {
+	fsck.udaxfs -f -n "$region" 2>"$work/progress"
+	same 0 "$(wc -c <"$work/progress")" "bytes on standard error"
+}
+
 check fill
 check a_mounted_region_is_refused_with_the_pid
 check a_mounted_region_can_be_looked_at
@@ -170,6 +188,8 @@ check after_a_crash_nothing_is_damaged
 check damage_is_mended_and_gone
 check what_is_not_safe_waits_for_a_decision
 check a_mended_volume_can_be_used
+check progress_is_shown_and_taken_away
+check progress_is_for_terminals_unless_asked_for
 check json_is_one_object
 check what_cannot_be_checked_is_said
 check arguments_are_checked
