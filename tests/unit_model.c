@@ -332,8 +332,8 @@ static void explain(struct episode *e)
 
 static uint64_t ops_wanted(unsigned percent)
 {
-	const char *level = getenv("UDAX_TEST_LEVEL"), *text = getenv("UDAX_MODEL_OPS");
-	uint64_t n = level && strcmp(level, "full") == 0 ? 1000000 : 200000;
+	const char *text = getenv("UDAX_MODEL_OPS");
+	uint64_t n = 1000000;
 
 	return (text ? strtoull(text, NULL, 0) : n) * percent / 100;
 }
