@@ -8,7 +8,7 @@
 
 [ "${UDAX_FULL-}" != 1 ] || UDAX_TEST_LEVEL=full
 seconds=1
-[ "$UDAX_TEST_LEVEL" = quick ] || seconds=20
+[ "$UDAX_TEST_LEVEL" = quick ] || seconds=60
 limit=$((seconds + 60))
 mnt=$work/mnt
 

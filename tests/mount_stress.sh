@@ -11,7 +11,7 @@
 [ "${UDAX_FULL-}" != 1 ] || UDAX_TEST_LEVEL=full
 seed=${STRESS_SEED:-$((RANDOM * 100000 + RANDOM))}
 seconds=5
-[ "$UDAX_TEST_LEVEL" = quick ] || seconds=120
+[ "$UDAX_TEST_LEVEL" = quick ] || seconds=300
 limit=$((seconds + 100))
 mnt=$work/mnt
 note "STRESS_SEED=$seed"
