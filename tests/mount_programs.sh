@@ -144,7 +144,7 @@ a_program_is_compiled_and_runs() {
 # What needs libraries that mkfs does not, and what is another variant of the same.
 not_of_mkfs() {
 	local file
-	for file in "$tree"/src/{fuse_,udaxfs,udaxctl,fsck}*.c "$tree/src/region_devdax.c"; do
+	for file in "$tree"/src/{fuse_,udaxfs,udaxctl,udaxlab,fsck}*.c "$tree/src/region_devdax.c"; do
 		printf 'src/%s ' "${file##*/}"
 	done
 }
