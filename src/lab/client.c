@@ -177,6 +177,8 @@ bool client_is_late(struct process *p, unsigned file, unsigned page)
 		s->quiet = true;
 		late = grant_is_late(p->w->inodes[file], pos, pos + BLOCK_BYTES);
 		s->quiet = false;
+		if (late && !atomic_load(&p->w->vol->orphans))
+			rules_check_late(p);
 	}
 	return late;
 }

@@ -492,6 +492,7 @@ static void send_late(struct client *client, uint32_t id, uint32_t seq, uint64_t
 	struct process *p = process_of(client);
 
 	sched_log(p->w->sched, TRACE_CLIENT, NULL, "tells %s that it is late", p->name);
+	rules_check_late(p);
 	p->late[id_file(id)] = true;
 	send(p, &(struct message){ .kind = MESSAGE_LATE,
 				   .file = id_file(id),

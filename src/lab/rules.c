@@ -211,6 +211,16 @@ static bool is_mapped(const struct world *w, uint64_t pblk, const struct process
 	return false;
 }
 
+/* No recall was sent before the clock began. */
+void rules_check_late(const struct process *p)
+{
+	struct sched *s = p->w->sched;
+
+	if (s->now_ns < p->w->vol->recall_timeout_ns)
+		sched_fail(s, NULL, "late-too-soon",
+			   "%s is called late, and no recall's time can be over", p->name);
+}
+
 void rules_watch_store(void *world, uint64_t off, size_t len, bool zero,
 		       const struct sync_site *site)
 {

@@ -9,6 +9,7 @@
  *	foreign-byte	another file's content was seen
  *	not-coherent	what was seen cannot be (history.h); of a store that was completed: lost-store
  *	zeroed-twice	a block that somebody could see was zeroed as if it were new
+ *	late-too-soon	a client is called late before any recall's time can be over
  *	part-of-granule	a client is asked to give back what it cannot by itself
  *	cache-differs	a clean folio shows something else than the medium, and nobody is at work
  *	lost-in-crash	after a crash something is missing that was durable, or there that never was
@@ -43,6 +44,9 @@ const struct process *rules_is_unanswered(struct world *w, unsigned file);
 
 /** rules_check_seen - @value was seen where event @number looked. */
 void rules_check_seen(struct world *w, unsigned number);
+
+/** rules_check_late - the core says that @p is late. */
+void rules_check_late(const struct process *p);
 
 /** rules_watch_store - the core is about to store to the medium: medium_watch. */
 void rules_watch_store(void *world, uint64_t off, size_t len, bool zero,
