@@ -17,6 +17,7 @@
 #include "holder.h"
 #include "inode.h"
 #include "itable.h"
+#include "journal.h"
 #include "layout.h"
 #include "mem.h"
 #include "region.h"
@@ -50,8 +51,10 @@ static struct inode **bucket_of(const struct shard *shard, uint64_t ino)
 
 static struct inode *shard_find(const struct shard *shard, uint64_t ino)
 {
-	struct inode *inode = *bucket_of(shard, ino);
+	struct inode *inode;
 
+	sync_assert_locked(&shard->lock);
+	inode = *bucket_of(shard, ino);
 	while (inode && inode->ino != ino)
 		inode = inode->hash_next;
 	return inode;
@@ -87,6 +90,7 @@ static void shard_add(struct shard *shard, struct inode *inode)
 {
 	struct inode **bucket;
 
+	sync_assert_locked(&shard->lock);
 	shard_widen(inode->vol, shard);
 	bucket = bucket_of(shard, inode->ino);
 	inode->hash_next = *bucket;
@@ -98,6 +102,7 @@ static void shard_del(struct shard *shard, struct inode *inode)
 {
 	struct inode **link = bucket_of(shard, inode->ino);
 
+	sync_assert_locked(&shard->lock);
 	while (*link != inode)
 		link = &(*link)->hash_next;
 	*link = inode->hash_next;
@@ -273,6 +278,7 @@ void inode_ref(struct inode *inode)
 static void inode_put_n(struct inode *inode, uint64_t n, uint64_t nlookup)
 {
 	struct shard *shard = shard_of(inode->vol, inode->ino);
+	const struct dinode *di;
 	bool last;
 
 	sync_lock(&shard->lock, 0, HERE);
@@ -289,7 +295,8 @@ static void inode_put_n(struct inode *inode, uint64_t n, uint64_t nlookup)
 		return;
 	}
 	/* Nobody else can reach it now: its dinode may be read without the ilock. */
-	if (!inode_peek(NULL, inode)->nlink && !volume_usable(inode->vol, true))
+	di = tx_peek(NULL, inode->vol, inode->off, DINODE_BYTES);
+	if (!di->nlink && !volume_usable(inode->vol, true))
 		inode_free(inode);
 	load_done(shard, inode, false);
 }

@@ -85,6 +85,7 @@ void iunlock_many(struct inode *inodes[ILOCK_MANY], const struct sync_site *site
 
 const struct dinode *inode_peek(const struct tx *tx, const struct inode *inode)
 {
+	sync_rw_assert(&inode->ilock, SYNC_SHARED);
 	return tx_peek(tx, inode->vol, inode->off, DINODE_BYTES);
 }
 

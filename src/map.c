@@ -163,6 +163,7 @@ uint32_t map_find_run(const struct map *map, uint32_t from, uint32_t to, uint32_
 {
 	uint32_t best = 0, first = 0;
 
+	sync_assert_locked(&map->lock);
 	if (to > map->nbits)
 		to = map->nbits;
 	while (best < want) {
@@ -187,6 +188,7 @@ uint32_t map_run_at(const struct map *map, uint32_t first, uint32_t want)
 {
 	uint32_t limit;
 
+	sync_assert_locked(&map->lock);
 	if (first >= map->nbits)
 		return 0;
 	limit = map->nbits - first < want ? map->nbits : first + want;

@@ -345,9 +345,14 @@ static void who_attached_for_reading_is_not_let_write(void **state)
 
 static uint64_t mtime_ns(struct bed *bed)
 {
-	const struct dinode *di = inode_peek(NULL, bed->inode);
+	const struct dinode *di;
+	uint64_t ns;
 
-	return from_le64(di->mtime) * 1000000000u + from_le32(di->mtime_ns);
+	ilock(bed->inode, SYNC_SHARED, HERE);
+	di = inode_peek(NULL, bed->inode);
+	ns = from_le64(di->mtime) * 1000000000u + from_le32(di->mtime_ns);
+	iunlock(bed->inode, SYNC_SHARED, HERE);
+	return ns;
 }
 
 static void a_load_before_stores_is_granted_for_them_where_it_is_written(void **state)
