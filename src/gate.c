@@ -40,6 +40,7 @@ static void adm_append(struct holder *holder, struct admission *adm)
 {
 	struct admission **link = &holder->admissions;
 
+	sync_assert_locked(&holder->lock);
 	while (*link)
 		link = &(*link)->next;
 	adm->next = NULL;
@@ -51,6 +52,7 @@ static bool adm_known(const struct holder *holder, const struct admission *adm)
 {
 	const struct admission *a = holder->admissions;
 
+	sync_assert_locked(&holder->lock);
 	while (a && a != adm)
 		a = a->next;
 	return a;
@@ -72,6 +74,7 @@ int gate_announce(struct inode *inode, struct admission *adm)
 /* An overlapping write that arrived earlier has to be applied earlier. */
 static bool has_to_follow(const struct holder *holder, const struct admission *adm)
 {
+	sync_assert_locked(&holder->lock);
 	if (!is_write(adm))
 		return false;
 	for (const struct admission *a = holder->admissions; a && a != adm; a = a->next)
@@ -86,6 +89,7 @@ static enum verdict judge(const struct holder *holder, const struct admission *a
 {
 	enum verdict verdict = ADMIT;
 
+	sync_assert_locked(&holder->lock);
 	for (const struct gate *gate = holder->gates; gate; gate = gate->next) {
 		if (!overlap(gate->pos, gate->end, adm->pos, adm_end(adm)))
 			continue;
@@ -101,6 +105,7 @@ static enum verdict judge(const struct holder *holder, const struct admission *a
 /* Those who invalidate have to know that somebody may have taken a copy since. */
 static void mark_seen(struct holder *holder, const struct admission *adm)
 {
+	sync_assert_locked(&holder->lock);
 	if (adm->kind == ADMIT_WRITEBACK)
 		return;
 	for (struct gate *gate = holder->gates; gate; gate = gate->next)
@@ -193,6 +198,7 @@ void gate_leave(struct inode *inode, struct admission *adm, int result)
 
 static bool gate_conflicts(const struct holder *holder, uint64_t pos, uint64_t end)
 {
+	sync_assert_locked(&holder->lock);
 	for (const struct gate *gate = holder->gates; gate; gate = gate->next)
 		if (overlap(gate->pos, gate->end, pos, end))
 			return true;
@@ -269,6 +275,7 @@ bool gate_has_grants(struct inode *inode, const struct gate *gate)
 
 static bool somebody_in(const struct holder *holder, const struct gate *gate)
 {
+	sync_assert_locked(&holder->lock);
 	for (const struct admission *adm = holder->admissions; adm; adm = adm->next)
 		if (adm->admitted && overlap(gate->pos, gate->end, adm->pos, adm_end(adm)))
 			return true;
@@ -328,6 +335,7 @@ void gate_end(struct inode *inode, struct gate *gate, bool changed)
 
 static bool discard_is_tight(const struct holder *holder)
 {
+	sync_assert_locked(&holder->lock);
 	return holder->ndiscards && holder->ndiscards + DISCARD_ROOM > holder->discard_room;
 }
 
@@ -368,6 +376,7 @@ int gate_discard_prepare(struct inode *inode)
 
 static void discard_del(struct holder *holder, size_t i)
 {
+	sync_assert_locked(&holder->lock);
 	holder->ndiscards--;
 	memmove(&holder->discards[i], &holder->discards[i + 1],
 		(holder->ndiscards - i) * sizeof(holder->discards[0]));
@@ -376,6 +385,7 @@ static void discard_del(struct holder *holder, size_t i)
 /* Whole pages [@first, @end) have a new copy in the kernel: old ones are gone. */
 static void discard_cut(struct holder *holder, uint64_t first, uint64_t end)
 {
+	sync_assert_locked(&holder->lock);
 	for (size_t i = holder->ndiscards; i-- > 0;) {
 		struct discard *d = &holder->discards[i];
 
@@ -402,6 +412,7 @@ static void discard_cut(struct holder *holder, uint64_t first, uint64_t end)
 
 static void discard_end(struct holder *holder, const struct admission *adm)
 {
+	sync_assert_locked(&holder->lock);
 	if (holder->ndiscards && adm->len)
 		discard_cut(holder, adm->pos >> BLOCK_SHIFT,
 			    (adm_end(adm) + BLOCK_BYTES - 1) >> BLOCK_SHIFT);

@@ -150,6 +150,7 @@ static bool att_bits(const struct attachment *att, unsigned kinds, uint64_t pos,
 	uint64_t stop = end > MAX_FILE_BYTES ? UINT64_MAX : (end + BLOCK_BYTES - 1) >> BLOCK_SHIFT;
 	bool any = false;
 
+	sync_assert_locked(&holder_of(att->inode)->lock);
 	if (!att->nchunks || first >= stop)
 		return false;
 	if ((stop - 1) / CHUNK_BLOCKS - first / CHUNK_BLOCKS < att->nchunks) {
@@ -172,6 +173,7 @@ static void att_span(const struct attachment *att, uint64_t *pos, uint64_t *end)
 {
 	uint64_t first = UINT64_MAX, stop = 0;
 
+	sync_assert_locked(&holder_of(att->inode)->lock);
 	for (unsigned i = 0; i < att->room; i++)
 		for (struct grant_chunk *chunk = att->chunks[i]; chunk; chunk = chunk->next) {
 			uint64_t from = chunk->index * CHUNK_BLOCKS, to = from + CHUNK_BLOCKS;
@@ -196,6 +198,7 @@ static int att_set(struct attachment *att, enum grant_kind kind, uint64_t pos, u
 {
 	uint64_t first = pos >> BLOCK_SHIFT, stop = (pos + len + BLOCK_BYTES - 1) >> BLOCK_SHIFT;
 
+	sync_assert_locked(&holder_of(att->inode)->lock);
 	/* All memory first: a grant is recorded wholly, or not. */
 	for (uint64_t i = first / CHUNK_BLOCKS; i <= (stop - 1) / CHUNK_BLOCKS; i++)
 		if (!chunk_get(att, i))
@@ -259,6 +262,7 @@ static void recall_free(struct attachment *att, struct recall **link)
 {
 	struct recall *recall = *link;
 
+	sync_assert_locked(&holder_of(att->inode)->lock);
 	*link = recall->next;
 	if (recall->late)
 		atomic_fetch_sub(&att->inode->vol->nlate, 1);
@@ -308,6 +312,7 @@ void detach(struct attachment *att)
 
 static bool gate_on(const struct holder *holder, uint64_t pos, uint64_t end)
 {
+	sync_assert_locked(&holder->lock);
 	for (const struct gate *gate = holder->gates; gate; gate = gate->next)
 		if (overlap(gate->pos, gate->end, pos, end))
 			return true;
@@ -318,6 +323,7 @@ static bool gate_on(const struct holder *holder, uint64_t pos, uint64_t end)
 static void cut_by_gates(const struct holder *holder, uint64_t granule, uint64_t pos,
 			 uint64_t *first, uint64_t *end)
 {
+	sync_assert_locked(&holder->lock);
 	for (const struct gate *gate = holder->gates; gate; gate = gate->next) {
 		if (gate->end <= pos && gate->end > *first)
 			*first = round_up(gate->end, granule);
@@ -356,6 +362,7 @@ int grant_generation(struct attachment *att, uint64_t pos, bool may_wait, uint64
 static bool is_being_filled(const struct holder *holder, enum grant_kind kind, uint64_t pos,
 			    uint64_t end)
 {
+	sync_assert_locked(&holder->lock);
 	for (const struct fill *fill = holder->fills; fill; fill = fill->next) {
 		if (kind == GRANT_BEHIND_EOF && fill->extends)
 			return true;
@@ -438,6 +445,7 @@ static int recall_one(struct attachment *att, uint64_t pos, uint64_t end, uint64
 {
 	struct recall *recall = mem_alloc(att->inode->vol->mem, sizeof(*recall)), **link;
 
+	sync_assert_locked(&holder_of(att->inode)->lock);
 	if (!recall)
 		return -ENOMEM;
 	*recall = (struct recall){
@@ -461,6 +469,7 @@ static bool is_due(const struct recall *recall, uint64_t pos, uint64_t end, uint
 static bool recall_unanswered(const struct holder *holder, uint64_t pos, uint64_t end,
 			      uint64_t deadline)
 {
+	sync_assert_locked(&holder->lock);
 	for (const struct attachment *att = holder->attachments; att; att = att->next)
 		for (const struct recall *recall = att->recalls; recall; recall = recall->next)
 			if (is_due(recall, pos, end, deadline))
@@ -471,6 +480,7 @@ static bool recall_unanswered(const struct holder *holder, uint64_t pos, uint64_
 /* The deadline is over: what is not answered counts no more, but is remembered. */
 static void give_up(struct holder *holder, uint64_t pos, uint64_t end, uint64_t deadline)
 {
+	sync_assert_locked(&holder->lock);
 	for (struct attachment *att = holder->attachments; att; att = att->next)
 		for (struct recall *recall = att->recalls; recall; recall = recall->next) {
 			if (!is_due(recall, pos, end, deadline))
@@ -539,6 +549,7 @@ static bool late_part(const struct holder *holder, uint64_t *pos, uint64_t *end)
 {
 	uint64_t first = UINT64_MAX, stop = 0;
 
+	sync_assert_locked(&holder->lock);
 	for (const struct attachment *att = holder->attachments; att; att = att->next)
 		for (const struct recall *recall = att->recalls; recall; recall = recall->next) {
 			uint64_t from = recall->pos > *pos ? recall->pos : *pos;
@@ -578,6 +589,7 @@ bool grant_is_late(struct inode *inode, uint64_t pos, uint64_t end)
 
 static bool may_store(const struct holder *holder)
 {
+	sync_assert_locked(&holder->lock);
 	for (const struct attachment *att = holder->attachments; att; att = att->next)
 		if (att_bits(att, 1u << GRANT_WRITE, 0, UINT64_MAX, false))
 			return true;
@@ -668,6 +680,7 @@ static uint64_t chunk_bytes(const struct grant_chunk *chunk, enum grant_kind kin
 
 static void add_attachment(const struct attachment *att, struct grant_stat *ret)
 {
+	sync_assert_locked(&holder_of(att->inode)->lock);
 	for (unsigned i = 0; i < att->room; i++)
 		for (const struct grant_chunk *chunk = att->chunks[i]; chunk; chunk = chunk->next)
 			for (unsigned kind = 0; kind < GRANT_NR_KINDS; kind++)

@@ -79,6 +79,7 @@ static int replace_held(const struct layout_change *change, struct inode *inode,
 	uint64_t stop, go_on;
 	int err;
 
+	sync_rw_assert(&inode->iolock, SYNC_EXCL);
 	pos -= pos % granule;
 	end += (granule - end % granule) % granule;
 	stop = change->free_pos < change->free_end ? min_u64(change->free_pos, end) : end;
@@ -151,6 +152,7 @@ static int truncate_locked(struct inode *inode, uint64_t size, const struct layo
 	struct begin begin = { .size = size, .kill_priv = ctx->kill_priv };
 	struct pending op = { .kind = PENDING_TRUNCATE, .pos = round_up(size) >> BLOCK_SHIFT };
 
+	sync_rw_assert(&inode->iolock, SYNC_EXCL);
 	op.len = MAX_FILE_BLOCKS - op.pos;
 	return pending_run(inode, NULL, &op, begin_truncate, &begin);
 }
@@ -318,6 +320,7 @@ static int zero_locked(struct inode *inode, const struct begin *begin, struct pe
 {
 	int err = preallocate(inode, begin->pos, begin->end, NULL);
 
+	sync_rw_assert(&inode->iolock, SYNC_EXCL);
 	op->kind = PENDING_UNWRITE;
 	return err ? err : pending_run(inode, NULL, op, begin_punch, (void *)begin);
 }
@@ -329,6 +332,7 @@ static int punch_locked(struct layout_change *change, struct begin *begin)
 	bool cached = change->mode == MODE_CACHED;
 	int err = cached ? gate_discard_prepare(inode) : 0;
 
+	sync_rw_assert(&inode->iolock, SYNC_EXCL);
 	whole_blocks(begin->pos, begin->end, &op.pos, &op.len);
 	if (err)
 		return err;
@@ -463,6 +467,7 @@ static int shift_locked(struct inode *inode, enum layout_op what, uint64_t pos, 
 	uint64_t size, end;
 	int err = last_block(inode, &end);
 
+	sync_rw_assert(&inode->iolock, SYNC_EXCL);
 	if (err)
 		return err;
 	size = inode_size(inode);
@@ -566,6 +571,8 @@ static int exchange_locked(struct inode *a, uint64_t a_pos, struct inode *b, uin
 			      .partner_pos = b_pos >> BLOCK_SHIFT };
 	int err;
 
+	sync_rw_assert(&a->iolock, SYNC_EXCL);
+	sync_rw_assert(&b->iolock, SYNC_EXCL);
 	if (!exchangeable(a, a_pos, len) || !exchangeable(b, b_pos, len))
 		return -EINVAL;
 	/* What clients stored here goes to a file whose fsync(2) would not know of it. */

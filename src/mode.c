@@ -19,6 +19,7 @@
 
 static void count_handle(struct holder *holder, unsigned flags, int n)
 {
+	sync_assert_locked(&holder->lock);
 	holder->nhandles += (unsigned)n;
 	if (flags & MODE_WRITER)
 		holder->nwriters += (unsigned)n;
@@ -29,6 +30,7 @@ static void count_handle(struct holder *holder, unsigned flags, int n)
 /* Whether the kernel may have folios that are wrong in @mode. */
 static bool may_be_stale(const struct holder *holder, enum file_mode mode)
 {
+	sync_assert_locked(&holder->lock);
 	switch (holder->last_mode) {
 	case MODE_NONE:
 		return false;
@@ -84,6 +86,7 @@ void mode_enter(struct inode *inode)
 /* The mode ends with the last handle and the last client. */
 static void maybe_leave(struct holder *holder)
 {
+	sync_assert_locked(&holder->lock);
 	if (holder->nhandles || holder->nattached)
 		return;
 	holder->last_mode = holder->mode;

@@ -38,7 +38,7 @@ enum piece_state {
 	PIECE_SCATTERED, /* cannot */
 };
 
-/* The piece that begins at @lblk. The ilock is held. */
+/* The piece that begins at @lblk. */
 static int look_at(struct tx *tx, struct inode *inode, uint64_t lblk, enum piece_state *ret_state)
 {
 	uint64_t end = lblk + HUGE_BLOCKS;
