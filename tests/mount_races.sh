@@ -4,11 +4,13 @@
 # The races that this kind of filesystem has really had, as far as a mount can show them: one test
 # for each, by tests/tool_race.c, on a small volume of its own so that what is freed is soon somebody
 # else's. Each operation has 30 seconds. The numbers are those of the list in docs/RACES.md.
+#
+#	RACES='NAME ...' RACE_SECONDS=N tests/mount_races.sh	only those, for so long each
 . "$(dirname "$0")/lib.sh"
 
 [ "${UDAX_FULL-}" != 1 ] || UDAX_TEST_LEVEL=full
-seconds=1
-[ "$UDAX_TEST_LEVEL" = quick ] || seconds=60
+seconds=${RACE_SECONDS:-1}
+[ "$UDAX_TEST_LEVEL" = quick ] || seconds=${RACE_SECONDS:-60}
 limit=$((seconds + 60))
 mnt=$work/mnt
 
@@ -19,7 +21,7 @@ options_of() {
 	esac
 }
 
-race() { tool_race "$1" "$mnt" "$seconds"; }
+race() { RACE_DAEMON=$(daemon_pid "$mnt") tool_race "$1" "$mnt" "$seconds"; }
 
 # on_a_volume_of_its_own FUNCTION CASE - not with stop_mount: it would count as a test each time.
 on_a_volume_of_its_own() {
@@ -32,9 +34,11 @@ on_a_volume_of_its_own() {
 	rm "$region"
 }
 
-for case in $(tool_race --list); do
+for case in ${RACES:-$(tool_race --list)}; do
 	_title=${case//_/ } check on_a_volume_of_its_own race "$case"
 done
+
+[ -z "${RACES-}" ] || finish
 
 # 38: a daemon that waits for its own mount waits for ever.
 no_file_of_its_own_mount() {

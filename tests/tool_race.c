@@ -268,21 +268,32 @@ static void wait_all(void)
 #define WORD_OF(owner, n) ((uint64_t)(owner) << 56 | (n))
 #define VICTIM_PAGES 32u
 
-/* Free the victim's blocks, let somebody else have them, and give the victim others. */
-static void recycle(struct worker *w, void *arg)
+/*
+ * Somebody else, who takes what is free, and gives it back. Not in turn with who punches the victim: to
+ * him fallocate(2) returns only when the kernel has waited for all fills of the range.
+ */
+static void occupy(struct worker *w, void *arg)
 {
 	int other = open_file(w, "other", 0);
 
 	(void)arg;
 	for (uint64_t n = 1; !stopped(w); n++) {
-		worker_op(w, "punch the victim");
-		punch(w, the.fd, 0, VICTIM_PAGES * PAGE);
 		worker_op(w, "write the other file");
 		write_pages(w, other, 0, VICTIM_PAGES, WORD_OF('o', n));
-		worker_op(w, "write the victim");
-		write_pages(w, the.fd, 0, VICTIM_PAGES, WORD_OF('v', n));
 		worker_op(w, "truncate the other file");
 		MUST(w, ftruncate(other, 0) == 0);
+	}
+}
+
+/* Free the victim's blocks, and give it others. */
+static void recycle(struct worker *w)
+{
+	start(occupy, NULL);
+	for (uint64_t n = 1; !stopped(w); n++) {
+		worker_op(w, "punch the victim");
+		punch(w, the.fd, 0, VICTIM_PAGES * PAGE);
+		worker_op(w, "write the victim");
+		write_pages(w, the.fd, 0, VICTIM_PAGES, WORD_OF('v', n));
 	}
 }
 
@@ -351,7 +362,7 @@ static void a_mapping_never_shows_a_punched_block_again(struct worker *w)
 	prepare_victim(w);
 	start(load_victim, NULL);
 	start(load_victim, NULL);
-	recycle(w, NULL);
+	recycle(w);
 }
 
 static void readahead_never_brings_a_punched_block(struct worker *w)
@@ -359,7 +370,7 @@ static void readahead_never_brings_a_punched_block(struct worker *w)
 	prepare_victim(w);
 	start(read_ahead_victim, NULL);
 	start(read_ahead_victim, NULL);
-	recycle(w, NULL);
+	recycle(w);
 }
 
 static void a_long_read_never_copies_a_block_that_was_freed(struct worker *w)
@@ -367,7 +378,7 @@ static void a_long_read_never_copies_a_block_that_was_freed(struct worker *w)
 	prepare_victim(w);
 	start(read_victim, &the.fd);
 	start(read_victim, &the.direct);
-	recycle(w, NULL);
+	recycle(w);
 }
 
 static void an_uncached_read_never_copies_a_block_that_was_freed(struct worker *w)
@@ -378,7 +389,7 @@ static void an_uncached_read_never_copies_a_block_that_was_freed(struct worker *
 	leave_free(w, VICTIM_PAGES + 8);
 	start(read_victim, &the.direct);
 	start(read_victim, &the.direct);
-	recycle(w, NULL);
+	recycle(w);
 }
 
 /* ---- 18, 34, 47: what was cleared does not come back ------------------------------------------------ */
@@ -811,52 +822,77 @@ static void a_truncate_with_dirty_pages_does_not_lock_up(struct worker *w)
 	change_attributes(w, NULL);
 }
 
-static void punch_edges_of_file(struct worker *w, void *arg)
+/*
+ * The daemon is stopped until as many punches as it has threads wait for it, and behind them reads of
+ * the pages that these will notify: their folios are locked, so a thread that notifies gets no further
+ * before another one has served the read.
+ */
+#define QUEUED 3u
+
+static struct {
+	pid_t daemon;
+	int fds[QUEUED];
+	atomic_uint step, finished;
+	atomic_bool ending;
+} queue;
+
+static bool queue_wait(struct worker *w, unsigned step)
 {
-	int fd = *(int *)arg;
-	uint64_t *map = map_shared(w, fd, 16);
+	worker_rest(w);
+	while (atomic_load(&queue.step) < step && !atomic_load(&queue.ending))
+		usleep(100);
+	return !atomic_load(&queue.ending);
+}
 
-	while (!stopped(w)) {
-		unsigned page = (unsigned)worker_below(w, 15);
-
-		worker_op(w, "store, and punch over the end of page %u", page);
-		store(map + page * WORDS, 1);
-		store(map + (page + 1) * WORDS + 500, 1);
-		punch(w, fd, page * PAGE + 3000, 3000);
+static void punch_when_told(struct worker *w, void *arg)
+{
+	for (unsigned round = 0; queue_wait(w, 2 * round + 1); round++) {
+		worker_op(w, "punch over the end of the first page");
+		punch(w, *(int *)arg, 3000, 3000);
+		atomic_fetch_add(&queue.finished, 1);
 	}
 }
 
-static void read_whole_file(struct worker *w, void *arg)
+static void read_when_told(struct worker *w, void *arg)
 {
-	int fd = *(int *)arg;
-	char *buf = malloc(16 * PAGE);
+	uint64_t word;
 
-	MUST(w, buf);
-	while (!stopped(w)) {
-		worker_op(w, "read ahead and read");
-		drop(fd);
-		posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
-		MUST(w, pread(fd, buf, 16 * PAGE, 0) == 16 * PAGE);
+	for (unsigned round = 0; queue_wait(w, 2 * round + 2); round++) {
+		worker_op(w, "read the first page");
+		MUST(w, pread(*(int *)arg, &word, sizeof(word), 0) == sizeof(word));
+		atomic_fetch_add(&queue.finished, 1);
 	}
-	free(buf);
 }
 
 static void more_requests_than_threads_do_not_lock_up(struct worker *w)
 {
-	static int fds[6];
+	const char *daemon = getenv("RACE_DAEMON");
 
-	for (unsigned i = 0; i < 6; i++) {
+	MUST(w, daemon && (queue.daemon = (pid_t)atoi(daemon)) > 1);
+	for (unsigned i = 0; i < QUEUED; i++) {
 		char name[16];
 
 		snprintf(name, sizeof(name), "f%u", i);
-		fds[i] = open_file(w, name, 0);
-		write_pages(w, fds[i], 0, 16, 1);
-		start(punch_edges_of_file, &fds[i]);
-		for (unsigned k = 0; k < 5; k++)
-			start(read_whole_file, &fds[i]);
+		queue.fds[i] = open_file(w, name, 0);
+		write_pages(w, queue.fds[i], 0, 2, 1);
+		start(punch_when_told, &queue.fds[i]);
+		start(read_when_told, &queue.fds[i]);
 	}
-	while (!stopped(w))
-		usleep(10000);
+	while (!stopped(w)) {
+		worker_op(w, "stop the daemon, line up, let it go on");
+		for (unsigned i = 0; i < QUEUED; i++)
+			drop(queue.fds[i]);
+		atomic_store(&queue.finished, 0);
+		MUST(w, kill(queue.daemon, SIGSTOP) == 0);
+		atomic_fetch_add(&queue.step, 1);
+		usleep(20000);
+		atomic_fetch_add(&queue.step, 1);
+		usleep(20000);
+		MUST(w, kill(queue.daemon, SIGCONT) == 0);
+		while (atomic_load(&queue.finished) < 2 * QUEUED)
+			usleep(100);
+	}
+	atomic_store(&queue.ending, true);
 }
 
 /* ---- 45, 57, 58: write(2), stores and the medium --------------------------------------------------- */
@@ -899,7 +935,10 @@ static void a_mapping_shows_a_write_that_has_returned(struct worker *w)
 
 #define LONG_WRITE_PAGES 32u
 
-/* Stores as soon as the write's bytes are in the page cache, and has that written back. */
+/*
+ * Stores as soon as the write's bytes are in the page cache, and has that written back; not by msync(2),
+ * which would wait for the write.
+ */
 static void overtake(struct worker *w, void *arg)
 {
 	(void)arg;
@@ -909,11 +948,12 @@ static void overtake(struct worker *w, void *arg)
 		wait_all();
 		if (!atomic_load(&the.again))
 			break;
-		worker_op(w, "wait for %llu, store, msync", (unsigned long long)the.gen);
+		worker_op(w, "wait for %llu, store, write back", (unsigned long long)the.gen);
 		while (load(word) != the.gen)
 			;
 		store(word, the.gen | UINT64_C(1) << 63);
-		MUST(w, msync(word, PAGE, MS_SYNC) == 0);
+		MUST(w, sync_file_range(the.fd, (LONG_WRITE_PAGES - 1) * PAGE, PAGE,
+					SYNC_FILE_RANGE_WRITE) == 0);
 		wait_all();
 	}
 }
@@ -940,6 +980,10 @@ static void write_against_stores(struct worker *w)
 				    (unsigned long long)(the.gen | UINT64_C(1) << 63),
 				    (unsigned long long)word);
 		MUST(w, load(the.map + last / 8) == word);
+		word = read_word(w, the.direct, last + PAGE - sizeof(word));
+		if (word != the.gen)
+			worker_fail(w, "wrote %llx, beside the store there is %llx",
+				    (unsigned long long)the.gen, (unsigned long long)word);
 	}
 }
 
@@ -981,29 +1025,63 @@ static void an_append_goes_to_the_true_end(struct worker *w)
 
 /* ---- 54: no room for what is laundered --------------------------------------------------------------- */
 
+/* Into the hole, some time after the kernel has flushed it for the punch and before that is answered. */
+static void store_once_a_round(struct worker *w, void *arg)
+{
+	(void)arg;
+	for (;;) {
+		wait_all();
+		if (!atomic_load(&the.again))
+			break;
+		worker_op(w, "store %llu", (unsigned long long)the.gen);
+		for (uint64_t n = worker_below(w, 20000); n; n--)
+			atomic_load(&the.again);
+		store(the.map, the.gen);
+		wait_all();
+	}
+}
+
+/* The file again: a hole, two pages of data, and no room for more. */
+static void prepare_no_room(struct worker *w)
+{
+	/* The kernel may still have to tell that the last round's store found no room. */
+	MUST(w, ftruncate(the.fd, 0) == 0 || (errno == ENOSPC && ftruncate(the.fd, 0) == 0));
+	MUST(w, ftruncate(the.fd, 4 * PAGE) == 0);
+	write_pages(w, the.fd, 1, 2, the.gen);
+	leave_free(w, 0);
+	load(the.map);
+}
+
 static void a_punch_stops_when_a_store_finds_no_room(struct worker *w)
 {
-	for (uint64_t n = 1; !stopped(w); n++) {
-		int result;
+	open_both(w, 4);
+	pthread_barrier_init(&the.barrier, NULL, 2);
+	start(store_once_a_round, NULL);
+	for (the.gen = 1;; the.gen++) {
+		bool stopped_short;
 
-		worker_op(w, "store into a hole of a full volume, and punch beside it");
-		open_both(w, 4);
-		MUST(w, ftruncate(the.fd, 0) == 0 && ftruncate(the.fd, 4 * PAGE) == 0);
-		write_pages(w, the.fd, 1, 2, n);
-		leave_free(w, 0);
-		store(the.map, n);
-		result = fallocate(the.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2048,
-				   3 * PAGE - 2048);
-		if (result == 0)
-			MUST(w, read_word(w, the.direct, 0) == n); /* there was room after all */
-		else
-			MUST(w, errno == ENOSPC && read_word(w, the.direct, PAGE) == n &&
-					read_word(w, the.direct, 2 * PAGE) == n);
-		if (result)
+		worker_op(w, "fill the volume");
+		prepare_no_room(w);
+		atomic_store(&the.again, !stopped(w));
+		worker_rest(w);
+		wait_all();
+		if (!atomic_load(&the.again))
 			break;
-		munmap(the.map, 4 * PAGE);
-		close(the.fd);
-		close(the.direct);
+		worker_op(w, "punch beside a store into a hole of a full volume");
+		stopped_short = fallocate(the.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2048,
+					  3 * PAGE - 2048) != 0;
+		MUST(w, !stopped_short || errno == ENOSPC);
+		wait_all();
+		if (stopped_short) {
+			/* What O_DIRECT flushes first has no room either; after that it is given up. */
+			msync(the.map, PAGE, MS_SYNC);
+			MUST(w, read_word(w, the.direct, PAGE) == the.gen);
+			MUST(w, read_word(w, the.direct, 2 * PAGE) == the.gen);
+		} else {
+			/* There is room now. What was stored is there, or its loss is told. */
+			MUST(w, msync(the.map, PAGE, MS_SYNC) == 0);
+			MUST(w, read_word(w, the.direct, 0) == the.gen);
+		}
 	}
 }
 
