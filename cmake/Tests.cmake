@@ -21,7 +21,8 @@ if(NOT LIBXML_FOUND)
 	message(STATUS "libxml2 is not installed: unit_report is not built")
 	list(REMOVE_ITEM test_mains ${CMAKE_SOURCE_DIR}/tests/unit_report.c)
 endif()
-list(REMOVE_ITEM test_mains ${client_test_mains} ${CMAKE_SOURCE_DIR}/tests/tool_direct.c)
+list(REMOVE_ITEM test_mains ${client_test_mains} ${CMAKE_SOURCE_DIR}/tests/tool_direct.c
+	${CMAKE_SOURCE_DIR}/tests/tool_facts.c)
 add_library(udaxtest STATIC ${test_libraries})
 target_link_libraries(udaxtest PUBLIC udaxfsck udaxcore PkgConfig::CMOCKA)
 
@@ -55,6 +56,19 @@ if(LIBXML_FOUND)
 	target_link_libraries(unit_report PRIVATE udaxlab_core PkgConfig::LIBXML)
 endif()
 target_link_libraries(tool_storm PRIVATE ${CMAKE_DL_LIBS})
+
+# Experiments on this kernel and on the lab's: of the lab all but what stands between it and the core.
+if(TARGET udaxlab_engine)
+	# Apart, because pthread.h must not find the lab's sched.h.
+	add_library(udaxfacts OBJECT tests/tool_facts.c tests/facts.c tests/facts_mount.c
+		tests/facts_memory.c)
+	target_link_libraries(udaxfacts PUBLIC udaxcore PkgConfig::FUSE)
+	target_compile_definitions(udaxfacts PRIVATE ${FUSE_DEFINITIONS})
+	add_executable(tool_facts tests/facts_lab.c)
+	target_link_libraries(tool_facts PRIVATE udaxfacts udaxlab_engine)
+	set_target_properties(tool_facts PROPERTIES RUNTIME_OUTPUT_DIRECTORY
+		${CMAKE_BINARY_DIR}/tests)
+endif()
 
 # Other people's libraries, as tests/direct_programs.sh runs them.
 foreach(other IN ITEMS lmdb pmemobj)

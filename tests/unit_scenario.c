@@ -88,6 +88,7 @@ static void the_smallest_scenario_has_defaults(void **state)
 static void the_geometry_is_read(void **state)
 {
 	struct scenario *s = parse("races 16, 17,999\nvolume 1M\ngranule 8K\nworkers 1\nfree 0\n"
+				   "without keep-cache,bounced-io\n"
 				   "title a  b, c = d # no title any more\n"
 				   "process p\nthread t in p\nrestart\n");
 
@@ -100,6 +101,7 @@ static void the_geometry_is_read(void **state)
 	assert_int_equal(s->granule_bytes, 8192);
 	assert_int_equal(s->nworkers, 1);
 	assert_int_equal(s->free_pages, 0);
+	assert_int_equal(s->without, WITHOUT_KEEP_CACHE | WITHOUT_BOUNCED_IO);
 	assert_string_equal(s->title, "a  b, c = d");
 	free(s);
 }
@@ -386,6 +388,12 @@ static void a_line_that_says_too_little_or_too_much_is_refused(void **state)
 	refuse_line("volume 1M 2", "1:11: '2' is too much here: volume BYTES");
 	refuse_line("workers", "1:8: a number is missing here: workers NUMBER");
 	refuse_line("free 1 block", "1:8: 'block' is too much here: free BLOCKS");
+	refuse_line("without", "1:8: a protection is missing here: without PROTECTION, ...");
+	refuse_line("without locks",
+		    "1:9: 'locks' cannot be taken away; keep-cache, "
+		    "atomic-take-back, protected-zeroes, bounced-io and own-fork can");
+	refuse_line("without own-fork\nwithout own-fork",
+		    "2:1: there is a 'without' already, and one is all there is");
 	refuse_line("file", "1:5: a name is missing here: " FILE_USAGE);
 	refuse_line("file a written", "1:15: a range of pages is missing here: " FILE_USAGE);
 	refuse_line("file a size", "1:12: a size is missing here: " FILE_USAGE);

@@ -87,6 +87,11 @@ static void take_back(struct process *p, const struct message *m)
 	for (unsigned page = first; page < end; page++) {
 		struct pte *pte = &p->ptes[m->file][page];
 
+		if (p->w->scenario->without & WITHOUT_ATOMIC_TAKE_BACK && pte->kind != PTE_NONE) {
+			pte->kind = PTE_ANON;
+			sched_touch(p->w->sched, &pte->object, ACCESS_WRITE);
+			sched_point(p->w->sched, &pte->object, ACCESS_WRITE);
+		}
 		pte->kind = PTE_NONE;
 		sched_touch(p->w->sched, &pte->object, ACCESS_WRITE);
 	}
@@ -236,6 +241,7 @@ bool client_load(struct process *p, unsigned file, unsigned cell, uint64_t *ret_
 			memcpy(ret_value, memory_of(w, pte, cell), sizeof(*ret_value));
 			return true;
 		case PTE_ZERO:
+		case PTE_ANON:
 			*ret_value = 0;
 			return true;
 		case PTE_SIGBUS:
@@ -256,6 +262,10 @@ bool client_store(struct process *p, unsigned file, unsigned cell, uint64_t valu
 		touch_point(p, pte);
 		if (pte->kind == PTE_SIGBUS)
 			return false;
+		if (pte->kind == PTE_ZERO && w->scenario->without & WITHOUT_PROTECTED_ZEROES)
+			pte->kind = PTE_ANON; /* a copy of the zero page */
+		if (pte->kind == PTE_ANON)
+			return true; /* and nobody will ever know */
 		if (pte->kind == PTE_WRITE) {
 			unsigned char *memory = memory_of(w, pte, cell);
 
@@ -323,6 +333,9 @@ int client_fork(struct process *p, struct process *child)
 		}
 		if (!err && p->attachments[file])
 			err = client_attach(child, file, !handle->read_only);
+		for (unsigned page = 0; page < SCENARIO_MAX_PAGES; page++)
+			if (w->scenario->without & WITHOUT_OWN_FORK)
+				child->ptes[file][page].kind = PTE_ANON;
 	}
 	sched_touch(w->sched, &child->object, ACCESS_WRITE);
 	child->alive = child->born = true;

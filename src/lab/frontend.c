@@ -166,7 +166,11 @@ int front_open(struct process *p, unsigned file, bool direct, bool read_only)
 	}
 	rest(&rq);
 	if (!err)
-		p->handles[file] = (struct handle){ true, direct, read_only, flags, mode };
+		p->handles[file] = (struct handle){ .open = true,
+						    .direct = direct,
+						    .read_only = read_only,
+						    .flags = flags,
+						    .mode = mode };
 	return err;
 }
 
@@ -397,14 +401,27 @@ int front_truncate(struct world *w, unsigned file, unsigned cells)
 	return err;
 }
 
+/* What a notify has met is told to nobody but the gate: who goes on all the same has not asked it. */
+static void check_failure_heeded(struct world *w, unsigned file, int err)
+{
+	if (!err && w->sched->current && w->launder_failed >> w->sched->current->id & 1)
+		sched_fail(w->sched, NULL, "failure-ignored",
+			   "a write that a notify of %s made has failed, and the change is made",
+			   file_name(w, file));
+}
+
 int front_fallocate(struct world *w, unsigned file, int mode, unsigned first, unsigned end)
 {
 	struct request rq = request_begin(w);
 	struct layout_ctx ctx = { .may_wait = false };
 	uint64_t pos = (uint64_t)first * CELL_BYTES, len = (uint64_t)(end - first) * CELL_BYTES;
-	int err = IN_POOL_IF_NEEDED(&rq, &ctx,
-				    layout_fallocate(w->inodes[file], mode, pos, len, &ctx));
+	int err;
 
+	if (w->sched->current)
+		w->launder_failed &= ~(UINT32_C(1) << w->sched->current->id);
+	err = IN_POOL_IF_NEEDED(&rq, &ctx, layout_fallocate(w->inodes[file], mode, pos, len, &ctx));
+
+	check_failure_heeded(w, file, err);
 	rest(&rq);
 	rules_check_mappings(w);
 	return err;
@@ -582,7 +599,9 @@ int front_fault(struct process *p, unsigned file, unsigned page, bool write)
 void front_acknowledge(struct process *p, unsigned file, uint32_t seq)
 {
 	front_reader(p);
-	if (p->attachments[file])
+	/* Who was killed, or has hung up, before this is read has not sent it: what was sent is read first. */
+	sched_touch(p->w->sched, &p->object, ACCESS_READ);
+	if (p->attachments[file] && p->alive && !p->hung_up)
 		grant_acknowledged(p->attachments[file], seq);
 	klock_unexcl(p->w->sched, &p->reader);
 	front_reap(p->w);

@@ -42,6 +42,9 @@ void history_drop(struct history *h, unsigned number)
 
 /* ---- a plain file --------------------------------------------------------------------------------- */
 
+/* Of a cell of the model: this, or zero. No value that is stored has that bit. */
+#define MAYBE (UINT64_C(1) << 63)
+
 struct model {
 	unsigned sizes[SCENARIO_MAX_FILES];
 	uint64_t cells[SCENARIO_MAX_FILES][FILE_CELLS];
@@ -98,6 +101,22 @@ static void move(struct model *m, const struct event *e)
 		grow(m, e->other, e->other_cell + e->end - e->cell);
 }
 
+static bool shows(uint64_t cell, uint64_t value)
+{
+	return cell & MAYBE ? !value || value == (cell & ~MAYBE) : value == cell;
+}
+
+static void store(struct model *m, const struct event *e)
+{
+	unsigned size = m->sizes[e->file];
+	unsigned pages_end = (size + PAGE_CELLS - 1) / PAGE_CELLS * PAGE_CELLS;
+
+	if (e->cell < size)
+		m->cells[e->file][e->cell] = e->value;
+	else if (e->cached && e->cell < pages_end)
+		m->cells[e->file][e->cell] = e->value | MAYBE;
+}
+
 /* Behind EOF in its last page, a mapping shows what nobody has promised anything about. */
 static bool load_shows(const struct model *m, const struct event *e)
 {
@@ -108,7 +127,7 @@ static bool load_shows(const struct model *m, const struct event *e)
 		return e->value == SEEN_NOTHING;
 	if (e->cell >= size)
 		return true;
-	return e->value == m->cells[e->file][e->cell];
+	return shows(m->cells[e->file][e->cell], e->value);
 }
 
 /* Returns whether @e can come next; then it has. */
@@ -116,8 +135,7 @@ static bool apply(struct model *m, const struct event *e)
 {
 	switch (e->kind) {
 	case EVENT_STORE:
-		if (e->cell < m->sizes[e->file])
-			m->cells[e->file][e->cell] = e->value;
+		store(m, e);
 		return true;
 	case EVENT_WRITE:
 		grow(m, e->file, e->cell + 1);
@@ -131,7 +149,7 @@ static bool apply(struct model *m, const struct event *e)
 	case EVENT_READ:
 		if (e->cell >= m->sizes[e->file])
 			return e->value == SEEN_NOTHING;
-		return e->value == m->cells[e->file][e->cell];
+		return shows(m->cells[e->file][e->cell], e->value);
 	case EVENT_ZERO:
 		m->cells[e->file][e->cell] = 0;
 		return true;

@@ -7,6 +7,9 @@
  * Herlihy and Wing, 1990). That one rule is: mmap agrees with read(2), nothing stored is lost, nothing
  * comes back, no byte of a former owner is seen. Checked whenever something was seen.
  *
+ * One exception is the kernel's, and was measured (tests/facts.c): what was stored through its mapping behind EOF, in
+ * the last page, may appear when EOF moves up. On a plain file there are zeroes.
+ *
  * Every cell counts for itself, unless the run moves cells (collapse, insert, exchange, copy): what
  * changes several cells need not be seen to change them all at once.
  */
@@ -32,7 +35,7 @@
 #define SEEN_NOTHING UINT64_MAX
 
 enum event_kind {
-	EVENT_STORE,	/* value into the cell, through a mapping: nothing behind EOF */
+	EVENT_STORE, /* value into the cell, through a mapping: nothing behind EOF, but see cached */
 	EVENT_WRITE,	/* value into the cell, by write(2): moves EOF up */
 	EVENT_APPEND,	/* a page of values at EOF */
 	EVENT_LOAD,	/* shows value; SEEN_NOTHING: SIGBUS */
@@ -52,6 +55,7 @@ struct event {
 	uint64_t value;
 	uint32_t begin, over; /* FOR_EVER: not yet */
 	bool optional;	      /* may be as if it had not been */
+	bool cached;	      /* a store through the kernel's mapping */
 	bool synced;	      /* a store that an fsync(2) has made durable */
 	unsigned thread, op;
 };

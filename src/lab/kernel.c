@@ -129,13 +129,18 @@ static void remove_folio(struct world *w, unsigned file, unsigned page)
 }
 
 /*
- * A folio could not be written back: it stays, clean, and only fsync(2) will tell. What was stored there
- * is lost as soon as the folio is.
+ * A folio could not be written back: it stays, clean, and the next fsync(2) of each handle will tell, or the
+ * next call that flushes. What was stored there is lost as soon as the folio is.
  */
-static void writeback_failed(struct world *w, unsigned file, unsigned page)
+static void writeback_failed(struct world *w, unsigned file, unsigned page, int err)
 {
+	struct kfile *kf = &w->files[file];
 	struct history *h = &w->history;
 
+	sched_touch(w->sched, &kf->object, ACCESS_WRITE);
+	kf->failure = kf->unheeded = err;
+	kf->nfailures++;
+	kf->told = false;
 	folio_of(w, file, page)->failed = true;
 	for (unsigned i = 0; i < h->nevents; i++)
 		if (h->events[i].kind == EVENT_STORE && h->events[i].file == file &&
@@ -159,7 +164,7 @@ static int send_folio(struct world *w, unsigned file, unsigned page, const uint6
 		  file_name(w, file), page);
 	n = front_write(w, file, first, end, ADMIT_WRITEBACK, false, cells, NULL);
 	if (n < 0)
-		writeback_failed(w, file, page);
+		writeback_failed(w, file, page, n);
 	return n < 0 ? n : 0;
 }
 
@@ -168,50 +173,62 @@ static bool may_write_back(void *arg)
 	return !((struct kfile *)arg)->nowrite;
 }
 
-static int write_back(struct world *w, unsigned file, unsigned page)
+/* It is sent as soon as no SETATTR has stopped that. */
+static int send_when_allowed(struct world *w, unsigned file, unsigned page, const uint64_t *cells)
 {
 	struct kfile *kf = &w->files[file];
-	struct folio *folio = folio_of(w, file, page);
-	uint64_t cells[PAGE_CELLS];
-	int err = 0;
+	int err;
 
-	/* It is found by its tag: one that is clean is not even locked. */
-	sched_point(w->sched, &folio->object, ACCESS_READ);
-	if (!folio->dirty)
-		return 0;
-	lock_folio(w, file, page);
-	wait_writeback(w, folio);
-	if (!folio->present || !folio->dirty) {
-		unlock_folio(w, file, page);
-		return 0;
-	}
-	folio->dirty = false;
-	write_protect(w, file, page);
-	folio->writeback = true;
-	memcpy(cells, folio->cells, sizeof(cells));
-	unlock_folio(w, file, page);
 	sched_wait(w->sched, may_write_back, kf, &kf->object, ACCESS_WRITE, UINT64_MAX,
 		   "the end of a SETATTR, which has stopped writeback", NULL);
 	kf->nwriteback++;
 	err = send_folio(w, file, page, cells);
 	sched_point(w->sched, &kf->object, ACCESS_WRITE);
 	kf->nwriteback--;
-	sched_touch(w->sched, &folio->object, ACCESS_WRITE);
-	folio->writeback = false;
 	return err;
 }
 
-/* filemap_write_and_wait_range() */
+static void write_back(struct world *w, unsigned file, unsigned page)
+{
+	struct folio *folio = folio_of(w, file, page);
+	uint64_t cells[PAGE_CELLS];
+
+	/* It is found by its tag: one that is clean is not even locked. */
+	sched_point(w->sched, &folio->object, ACCESS_READ);
+	if (!folio->dirty)
+		return;
+	lock_folio(w, file, page);
+	wait_writeback(w, folio);
+	if (!folio->present || !folio->dirty) {
+		unlock_folio(w, file, page);
+		return;
+	}
+	folio->dirty = false;
+	write_protect(w, file, page);
+	folio->writeback = true;
+	memcpy(cells, folio->cells, sizeof(cells));
+	unlock_folio(w, file, page);
+	send_when_allowed(w, file, page, cells);
+	sched_touch(w->sched, &folio->object, ACCESS_WRITE);
+	folio->writeback = false;
+}
+
+/* filemap_write_and_wait_range(), to LLONG_MAX where @end is FILE_CELLS: tells of what has failed since somebody was told, whoever wrote it back. */
 static int flush(struct world *w, unsigned file, unsigned first, unsigned end)
 {
-	int err = 0;
+	struct kfile *kf = &w->files[file];
+	int err;
 
+	sched_touch(w->sched, &kf->object, ACCESS_READ);
+	if (end > kf->size_cells)
+		end = kf->size_cells;
 	for (unsigned page = page_of(first); page < pages_of(end); page++) {
-		int result = write_back(w, file, page);
-
+		write_back(w, file, page);
 		wait_writeback(w, folio_of(w, file, page));
-		err = err ? err : result;
 	}
+	err = kf->unheeded;
+	sched_touch(w->sched, &kf->object, err ? ACCESS_WRITE : ACCESS_READ);
+	kf->unheeded = 0;
 	return err;
 }
 
@@ -241,9 +258,11 @@ static void truncate_cache(struct world *w, unsigned file, unsigned first, unsig
 	}
 }
 
-/* invalidate_inode_pages2_range(): launders what is dirty. */
-static void invalidate_cache(struct world *w, unsigned file, unsigned page, unsigned end)
+/* invalidate_inode_pages2_range(): launders what is dirty. What comes of that is not told; we return it. */
+static int invalidate_cache(struct world *w, unsigned file, unsigned page, unsigned end)
 {
+	int err = 0;
+
 	for (; page < end && page < SCENARIO_MAX_PAGES; page++) {
 		struct folio *folio = folio_of(w, file, page);
 
@@ -258,13 +277,14 @@ static void invalidate_cache(struct world *w, unsigned file, unsigned page, unsi
 
 			memcpy(cells, folio->cells, sizeof(cells));
 			folio->dirty = false;
-			send_folio(w, file, page, cells);
+			err |= send_when_allowed(w, file, page, cells);
 			sched_touch(w->sched, &folio->object, ACCESS_WRITE);
 		}
 		if (!folio->dirty)
 			remove_folio(w, file, page);
 		unlock_folio(w, file, page);
 	}
+	return err;
 }
 
 void kernel_notify(struct world *w, unsigned file, uint64_t pos, uint64_t len)
@@ -276,7 +296,8 @@ void kernel_notify(struct world *w, unsigned file, uint64_t pos, uint64_t len)
 
 	sched_log(w->sched, TRACE_KERNEL, NULL, "notify: invalidates %s[%u..%u)",
 		  file_name(w, file), first, end);
-	invalidate_cache(w, file, first, end);
+	if (invalidate_cache(w, file, first, end) && w->sched->current)
+		w->launder_failed |= UINT32_C(1) << w->sched->current->id;
 }
 
 /* ---- faults ---------------------------------------------------------------------------------------- */
@@ -382,15 +403,21 @@ static bool is_open(const struct world *w, unsigned file)
 
 int kernel_open(struct process *p, unsigned file, bool direct, bool read_only)
 {
-	struct kfile *kf = &p->w->files[file];
-	bool first = !is_open(p->w, file);
+	struct world *w = p->w;
+	struct kfile *kf = &w->files[file];
+	bool first = !is_open(w, file);
 	int err = front_open(p, file, direct, read_only);
 
+	/* Who opens it now is told what nobody was told yet. */
+	if (!err)
+		p->handles[file].nfailures = kf->nfailures - (kf->nfailures && !kf->told);
+	if (!err && w->scenario->without & WITHOUT_KEEP_CACHE && is_cached(p, file))
+		invalidate_cache(w, file, 0, SCENARIO_MAX_PAGES);
 	/* Nobody but it changes the size of a file in cached mode; else it asks. */
 	if (err || (!first && p->handles[file].mode == MODE_CACHED))
 		return err;
-	kf->size_cells = front_size(p->w, file);
-	sched_touch(p->w->sched, &kf->object, ACCESS_WRITE);
+	kf->size_cells = front_size(w, file);
+	sched_touch(w->sched, &kf->object, ACCESS_WRITE);
 	return 0;
 }
 
@@ -473,6 +500,7 @@ int kernel_read(struct process *p, unsigned file, unsigned first, unsigned end, 
 {
 	struct world *w = p->w;
 	struct kfile *kf = &w->files[file];
+	int err;
 
 	if (!is_cached(p, file))
 		return front_read(w, file, first, end, ADMIT_UNCACHED, ret_cells);
@@ -483,7 +511,9 @@ int kernel_read(struct process *p, unsigned file, unsigned first, unsigned end, 
 		end = kf->size_cells;
 	if (!direct)
 		return read_cached(w, file, first, end, ret_cells);
-	flush(w, file, first, end);
+	err = flush(w, file, first, end);
+	if (err)
+		return err;
 	return front_read(w, file, first, end, ADMIT_DIRECT_READ, ret_cells);
 }
 
@@ -589,15 +619,28 @@ static int write_cached(struct world *w, unsigned file, unsigned first, unsigned
 static int write_direct(struct world *w, unsigned file, unsigned first, unsigned end,
 			const uint64_t *cells)
 {
-	int n;
+	int n = flush(w, file, first, end);
 
-	flush(w, file, first, end);
+	if (n)
+		return n;
 	invalidate_cache(w, file, page_of(first), pages_of(end));
 	n = front_write(w, file, first, end, ADMIT_WRITE, false, cells, NULL);
 	if (n > 0)
 		grew(w, file, first + (unsigned)n);
 	invalidate_cache(w, file, page_of(first), pages_of(end));
 	return n;
+}
+
+/* Private views may have copies. i_rwsem was taken in this step, so a look at what is there is no point. */
+static int write_uncached(struct world *w, unsigned file, unsigned first, unsigned end, bool append,
+			  const uint64_t *cells)
+{
+	for (unsigned page = page_of(first); page < pages_of(end); page++) {
+		sched_touch(w->sched, &folio_of(w, file, page)->object, ACCESS_READ);
+		if (folio_of(w, file, page)->present)
+			invalidate_cache(w, file, page, page + 1);
+	}
+	return front_write(w, file, first, end, ADMIT_UNCACHED, append, cells, NULL);
 }
 
 int kernel_write(struct process *p, unsigned file, unsigned first, unsigned end, bool direct,
@@ -612,7 +655,7 @@ int kernel_write(struct process *p, unsigned file, unsigned first, unsigned end,
 		first = w->files[file].size_cells;
 	}
 	if (!is_cached(p, file))
-		n = front_write(w, file, first, end, ADMIT_UNCACHED, append, cells, NULL);
+		n = write_uncached(w, file, first, end, append, cells);
 	else if (direct)
 		n = write_direct(w, file, first, end, cells);
 	else
@@ -664,7 +707,7 @@ int kernel_fallocate(struct process *p, unsigned file, int mode, unsigned first,
 
 	lock_rwsem(w, file);
 	if (clears && cached)
-		err = flush(w, file, first, end);
+		err = flush(w, file, first, FILE_CELLS);
 	if (!err)
 		err = front_fallocate(w, file, mode, first, end);
 	if (!err && !(mode & FALLOC_FL_KEEP_SIZE))
@@ -697,9 +740,11 @@ int kernel_copy(struct process *p, unsigned file, unsigned first, unsigned end, 
 	int n;
 
 	lock_rwsem(w, other);
-	flush(w, file, first, end);
-	flush(w, other, other_first, other_end);
-	n = front_copy(w, file, first, end, other, other_first);
+	n = flush(w, file, first, FILE_CELLS);
+	if (!n)
+		n = flush(w, other, other_first, FILE_CELLS);
+	if (!n)
+		n = front_copy(w, file, first, end, other, other_first);
 	if (n > 0) {
 		grew(w, other, other_first + (unsigned)n / CELL_BYTES);
 		truncate_cache(w, other, other_first, other_end);
@@ -708,12 +753,29 @@ int kernel_copy(struct process *p, unsigned file, unsigned first, unsigned end, 
 	return n == -EOPNOTSUPP ? copy_by_hand(p, file, first, end, other, other_first) : n;
 }
 
+/* Of each failure each handle is told once. */
+static int tell_failure(struct process *p, unsigned file)
+{
+	struct kfile *kf = &p->w->files[file];
+	struct handle *handle = &p->handles[file];
+
+	sched_touch(p->w->sched, &kf->object, ACCESS_READ);
+	if (handle->nfailures == kf->nfailures)
+		return 0;
+	sched_touch(p->w->sched, &kf->object, ACCESS_WRITE);
+	handle->nfailures = kf->nfailures;
+	kf->told = true;
+	return kf->failure;
+}
+
 int kernel_fsync(struct process *p, unsigned file)
 {
 	int err = 0, result;
 
-	if (is_cached(p, file))
-		err = flush(p->w, file, 0, p->w->files[file].size_cells);
+	if (is_cached(p, file)) {
+		flush(p->w, file, 0, p->w->files[file].size_cells);
+		err = tell_failure(p, file);
+	}
 	result = front_fsync(p->w, file);
 	return err ? err : result;
 }

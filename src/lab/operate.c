@@ -13,6 +13,7 @@
 #include "client.h"
 #include "frontend.h"
 #include "kernel.h"
+#include "memory.h"
 #include "rules.h"
 
 /* One operation under way. */
@@ -97,9 +98,8 @@ static bool may_be_wiped(const struct history *h, const struct event *store)
 	for (unsigned i = 0; i < h->nevents; i++) {
 		const struct event *e = &h->events[i];
 
-		if ((e->kind == EVENT_ZERO || e->kind == EVENT_TRUNCATE) &&
-		    e->file == store->file && e->over > store->begin &&
-		    (e->kind == EVENT_TRUNCATE || e->cell / PAGE_CELLS == store->cell / PAGE_CELLS))
+		if (e->kind == EVENT_ZERO && e->file == store->file && e->over > store->begin &&
+		    e->cell / PAGE_CELLS == store->cell / PAGE_CELLS)
 			return true;
 	}
 	return false;
@@ -166,6 +166,7 @@ static void op_store(struct operation *o)
 		bool there = direct ? client_store(p, o->op->file, cell, value)
 				    : kernel_store(p, o->op->file, cell, value);
 
+		e->cached = !direct;
 		e->optional = !there || late || !p->alive ||
 			      client_is_late(p, o->op->file, cell / PAGE_CELLS) ||
 			      (!direct && may_be_wiped(&o->w->history, e));
@@ -190,7 +191,8 @@ static void op_read(struct operation *o)
 		struct event *e = event_of(o, i);
 
 		e->value = n > (int)i ? cells[i] : SEEN_NOTHING;
-		e->optional = is_cached(o) && may_be_cut_off(&o->w->history, e);
+		e->optional = is_cached(o) && !(o->op->flags & OPF_DIRECT) &&
+			      may_be_cut_off(&o->w->history, e);
 	}
 	end_all(o, n >= 0);
 	for (unsigned i = 0; n >= 0 && i < o->nevents; i++)
@@ -384,6 +386,11 @@ static void op_signal(struct operation *o)
 
 /* ---- I/O from a mapping, fork --------------------------------------------------------------------------- */
 
+static uint64_t pinned_block(const struct pte *pte)
+{
+	return pte->kind == PTE_READ || pte->kind == PTE_WRITE ? pte->pblk : 0;
+}
+
 /*
  * It goes through a buffer of its own: who handed out the page of a mapping would go on with it when it is
  * somebody else's, and an acknowledgement cannot wait for that.
@@ -401,16 +408,32 @@ static void op_pin(struct operation *o)
 		if (!there)
 			t->pinned[i] = SEEN_NOTHING;
 		t->pin_events[i] = number;
+		t->pinned_blk = pinned_block(&o->p->ptes[o->op->file][page]);
 		o->w->history.events[number].optional = client_is_late(o->p, o->op->file, page);
 		o->result = there ? 0 : -EFAULT;
 	}
 }
 
+/* What stands now in the block that was mapped then. */
+static void look_through_pin(struct operation *o, struct thread *t)
+{
+	struct world *w = o->w;
+
+	sched_point(w->sched, world_block(w, t->pinned_blk), ACCESS_READ);
+	for (unsigned i = 0; i < PAGE_CELLS; i++)
+		memcpy(&t->pinned[i],
+		       medium_base(w->medium) + (t->pinned_blk << BLOCK_SHIFT) +
+			       (size_t)i * CELL_BYTES,
+		       sizeof(t->pinned[i]));
+}
+
 /* What it has taken goes on its way: any moment since the pin may be when it was so. */
 static void op_unpin(struct operation *o)
 {
-	const struct thread *t = &o->w->threads[o->thread];
+	struct thread *t = &o->w->threads[o->thread];
 
+	if (o->w->scenario->without & WITHOUT_BOUNCED_IO && t->pinned_blk)
+		look_through_pin(o, t);
 	for (unsigned i = 0; i < PAGE_CELLS; i++) {
 		struct event *e = &o->w->history.events[t->pin_events[i]];
 

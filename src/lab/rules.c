@@ -141,7 +141,7 @@ const struct process *rules_is_unanswered(struct world *w, unsigned file)
 
 		if (!p->attachments[file])
 			continue;
-		if (!p->alive || p->stopped || p->hung_up)
+		if (p->stopped || p->hung_up)
 			return NULL;
 		who = p;
 	}

@@ -11,6 +11,7 @@
  *	zeroed-twice	a block that somebody could see was zeroed as if it were new
  *	late-too-soon	a client is called late before any recall's time can be over
  *	part-of-granule	a client is asked to give back what it cannot by itself
+ *	failure-ignored	a write that a notify made has failed, and the layout is changed all the same
  *	cache-differs	a clean folio shows something else than the medium, and nobody is at work
  *	lost-in-crash	after a crash something is missing that was durable, or there that never was
  *	damaged-by-crash	... the volume cannot be mounted, or the checker finds something

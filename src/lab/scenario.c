@@ -224,6 +224,47 @@ static bool line_free(struct parser *p, const char *usage)
 			   &p->s->free_pages);
 }
 
+static const struct {
+	const char *word;
+	enum scenario_without bit;
+} protections[] = {
+	{ "keep-cache", WITHOUT_KEEP_CACHE },
+	{ "atomic-take-back", WITHOUT_ATOMIC_TAKE_BACK },
+	{ "protected-zeroes", WITHOUT_PROTECTED_ZEROES },
+	{ "bounced-io", WITHOUT_BOUNCED_IO },
+	{ "own-fork", WITHOUT_OWN_FORK },
+};
+
+#define NPROTECTIONS (sizeof(protections) / sizeof(protections[0]))
+
+static bool parse_protection(struct parser *p, const char *usage)
+{
+	struct token token;
+	char quote[QUOTE_ROOM];
+	unsigned i = 0;
+
+	if (!text_some(&p->t, "a protection", usage, &token))
+		return false;
+	while (i < NPROTECTIONS && !token_is(token, protections[i].word))
+		i++;
+	if (i == NPROTECTIONS)
+		return text_fail(&p->t, token.at,
+				 "%s cannot be taken away; keep-cache, atomic-take-back, "
+				 "protected-zeroes, bounced-io and own-fork can",
+				 token_quote(token, quote));
+	p->s->without |= protections[i].bit;
+	return true;
+}
+
+static bool line_without(struct parser *p, const char *usage)
+{
+	do
+		if (!parse_protection(p, usage))
+			return false;
+	while (text_accept(&p->t, ","));
+	return text_end(&p->t, usage);
+}
+
 /* ---- files ------------------------------------------------------------------------------------------- */
 
 static bool parse_pages_state(struct parser *p, struct scenario_file *file, enum page_state state,
@@ -435,6 +476,7 @@ static const struct {
 	{ "granule", true, line_granule, "granule BYTES" },
 	{ "workers", true, line_workers, "workers NUMBER" },
 	{ "free", true, line_free, "free BLOCKS" },
+	{ "without", true, line_without, "without PROTECTION, ..." },
 	{ "file", false, line_file,
 	  "file NAME [written PAGES] [, unwritten PAGES] [, hole PAGES] [, size SIZE]" },
 	{ "process", false, line_process,

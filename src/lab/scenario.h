@@ -122,6 +122,16 @@ struct scenario_expect {
 
 #define SCENARIO_MAX_EXPECTS 8
 
+/** Protections outside of the core that a scenario takes away, to show that they are needed. */
+enum scenario_without {
+	WITHOUT_KEEP_CACHE = 1, /* opens in cached mode empty the cache, as FUSE does by default */
+	WITHOUT_ATOMIC_TAKE_BACK =
+		2, /* a client unmaps what is recalled, and registers it anew after */
+	WITHOUT_PROTECTED_ZEROES = 4, /* a store to zeroes asks nobody */
+	WITHOUT_BOUNCED_IO = 8,	      /* I/O from a mapping goes on with the page that was mapped */
+	WITHOUT_OWN_FORK = 16,	      /* a child has what was registered as memory of its own */
+};
+
 struct scenario {
 	char name[64];	 /* of the file, without directory and ending */
 	char title[128]; /* one line */
@@ -129,6 +139,7 @@ struct scenario {
 	uint64_t volume_bytes;
 	uint32_t granule_bytes;
 	unsigned nworkers;   /* threads of the daemon that serve requests */
+	unsigned without;    /* enum scenario_without */
 	unsigned free_pages; /* how many blocks are free at the start; UINT_MAX: all */
 	unsigned nfiles, nprocesses, nthreads, nexpects;
 	struct scenario_file files[SCENARIO_MAX_FILES];

@@ -80,7 +80,8 @@ static struct trace_state *add_state(struct trace_step *step)
 static void describe_ptes(const struct process *p, unsigned file, unsigned page,
 			  struct trace_step *step)
 {
-	static const char *const kinds[] = { "", "read-only", "writable", "zeroes", "SIGBUS" };
+	static const char *const kinds[] = { "",       "read-only", "writable",
+					     "zeroes", "SIGBUS",    "memory of its own" };
 	const struct pte *direct = &p->ptes[file][page], *cached = &p->kernel_ptes[file][page];
 	struct trace_state *state;
 

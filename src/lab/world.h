@@ -53,10 +53,15 @@ struct kfile {
 	unsigned size_cells;
 	bool nowrite; /* a SETATTR has stopped writeback */
 	unsigned nwriteback;
+	/* Writes back that have failed. */
+	unsigned nfailures;
+	int failure, unheeded; /* the last one; the same until a flush has told of it */
+	bool told;	       /* ... or an fsync(2) */
 	struct folio folios[SCENARIO_MAX_PAGES];
 };
 
-enum pte_kind { PTE_NONE, PTE_READ, PTE_WRITE, PTE_ZERO, PTE_SIGBUS };
+/* PTE_ANON: memory of its own, which nobody is asked about; only of a client that takes back in two steps. */
+enum pte_kind { PTE_NONE, PTE_READ, PTE_WRITE, PTE_ZERO, PTE_SIGBUS, PTE_ANON };
 
 struct pte {
 	struct object object;
@@ -68,6 +73,7 @@ struct handle {
 	bool open, direct, read_only;
 	unsigned flags; /* enum mode_flags */
 	enum file_mode mode;
+	unsigned nfailures; /* of the file's, of which its fsync(2) has told */
 };
 
 enum message_kind { MESSAGE_GRANT, MESSAGE_RECALL, MESSAGE_LATE };
@@ -112,6 +118,7 @@ struct thread {
 	/* I/O under way from a mapping: what it has taken, and what the history calls that. */
 	uint64_t pinned[PAGE_CELLS];
 	unsigned pin_events[PAGE_CELLS];
+	uint64_t pinned_blk; /* it goes on with that block: only without bounced-io */
 };
 
 struct world {
@@ -135,6 +142,7 @@ struct world {
 	struct object pending; /* stores to the medium, and drains; only if power can fail */
 	struct crash *crash;   /* outlives runs; NULL: power never fails */
 	bool crashed;
+	uint32_t launder_failed; /* a bit for each task: a notify that it waited for has met a failed write */
 	unsigned *reached; /* a bit for each expectation that some run has reached; outlives runs */
 	struct object time; /* who was over before who began: part of what is judged */
 };
