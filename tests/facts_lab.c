@@ -424,13 +424,11 @@ static uint64_t outcome(void *ctx)
 
 static bool set_up(const struct fact *fact)
 {
-	struct plain *first = calloc(2, sizeof(*first));
-
+	lab.first = calloc(2, sizeof(*lab.first));
 	lab.sched = sched_new();
-	if (!first || !lab.sched)
+	if (!lab.first || !lab.sched)
 		return false;
-	lab.first = first;
-	lab.now = first + 1;
+	lab.now = lab.first + 1;
 	lab.bed = (struct bed){ &ops, fact };
 	lab.scenario = (struct scenario){ .nfiles = 1,
 					  .nprocesses = 1,
@@ -448,7 +446,7 @@ static bool set_up(const struct fact *fact)
 	lab.sched->only_time_helps = only_time_helps;
 	if (kernel_open(program(), 0, fact->direct, false))
 		return false;
-	memcpy(lab.first, lab.now, sizeof(*first));
+	memcpy(lab.first, lab.now, sizeof(*lab.first));
 	return true;
 }
 

@@ -63,7 +63,8 @@ int main(int argc, char **argv)
 	if (fact && argc == 3 && strcmp(argv[1], "lab") == 0)
 		return fact_in_lab(fact);
 	if (fact && argc >= 4 && strcmp(argv[1], "mount") == 0)
-		return fact_on_mount(fact, argv[3], argc > 4 ? (unsigned)atoi(argv[4]) : 1);
+		return fact_on_mount(fact, argv[3],
+				     argc > 4 ? (unsigned)strtoul(argv[4], NULL, 10) : 1);
 	fprintf(stderr,
 		"usage: tool_facts --list | --list-memory | mount NAME DIR [RUNS] | lab NAME | "
 		"memory NAME\n");
