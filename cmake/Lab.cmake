@@ -7,10 +7,10 @@
 # and the core's sync_pthread.c stays in its archive.
 file(GLOB lab_engine CONFIGURE_DEPENDS src/lab/*.c)
 file(GLOB lab_core CONFIGURE_DEPENDS src/lab/scenario*.c src/lab/report*.c src/lab/lanes.c
-	src/lab/rows.c src/lab/sheet.c src/lab/timeline.c)
+	src/lab/rows.c src/lab/timeline.c)
 if(lab_core)
 	list(REMOVE_ITEM lab_engine ${lab_core})
-	add_library(udaxlab_core STATIC ${lab_core})
+	add_library(udaxlab_core STATIC ${lab_core} src/sheet.c src/trace_events.c)
 	target_include_directories(udaxlab_core PUBLIC src/lab)
 	target_link_libraries(udaxlab_core PUBLIC udaxcore PkgConfig::JANSSON)
 endif()

@@ -2,7 +2,7 @@
 /*
  * report_chrome.c - trace events in JSON, as Perfetto and chrome://tracing read them.
  *
- * Step N stands at N microseconds. A process is a process of the scenario or the daemon, a thread is a
+ * A process is a process of the scenario or the daemon, a thread is a
  * task. Operations, waits and locks are slices of their thread. Slices of one thread must lie inside
  * each other; a lock that outlives one which was taken before it does not, and becomes an
  * asynchronous slice, which has a track of its own.
@@ -14,12 +14,11 @@
 #include <string.h>
 
 #include "lab/lanes.h"
-#include "lab/sheet.h"
+#include "trace_events.h"
 
 struct events {
-	struct sheet sheet;
+	struct trace_events out;
 	const struct lanes *lanes;
-	size_t n;
 };
 
 static const char *const kinds[] = {
@@ -39,23 +38,15 @@ static unsigned pid_of(const struct trace *trace, unsigned task)
 	return task + 1;
 }
 
-/* The beginning of an event, up to its arguments. */
-static void begin_event(struct events *ev, char phase, const char *name, const char *category,
-			unsigned task)
+static struct trace_track track_of(const struct events *ev, unsigned task)
 {
-	sheet_printf(&ev->sheet,
-		     "%s\n{\"ph\":\"%c\",\"pid\":%u,\"tid\":%u,\"name\":", ev->n++ ? "," : "",
-		     phase, pid_of(ev->lanes->trace, task), task + 1);
-	sheet_json(&ev->sheet, name);
-	sheet_printf(&ev->sheet, ",\"cat\":\"%s\"", category);
+	return (struct trace_track){ pid_of(ev->lanes->trace, task), task + 1 };
 }
 
-static void put_name(struct events *ev, const char *what, unsigned task, const char *name)
+/* Step N stands at N microseconds. */
+static uint64_t ns(size_t step)
 {
-	begin_event(ev, 'M', what, "__metadata", task);
-	sheet_printf(&ev->sheet, ",\"args\":{\"name\":");
-	sheet_json(&ev->sheet, name);
-	sheet_printf(&ev->sheet, "}}");
+	return (uint64_t)step * 1000;
 }
 
 static void put_names(struct events *ev)
@@ -66,10 +57,8 @@ static void put_names(struct events *ev)
 		unsigned t = lanes->lanes[l].task;
 		const struct trace_task *task = &lanes->trace->tasks[t];
 
-		put_name(ev, "process_name", t, task->process);
-		put_name(ev, "thread_name", t, task->name);
-		begin_event(ev, 'M', "thread_sort_index", "__metadata", t);
-		sheet_printf(&ev->sheet, ",\"args\":{\"sort_index\":%u}}", l);
+		trace_name_process(&ev->out, track_of(ev, t), task->process);
+		trace_name_thread(&ev->out, track_of(ev, t), task->name, l);
 	}
 }
 
@@ -95,12 +84,9 @@ static bool fits_in(const struct lanes *lanes, const bool *nested, size_t s)
 static void put_mode(struct events *ev, const struct span *span)
 {
 	if (span->kind == SPAN_LOCK)
-		sheet_printf(&ev->sheet, ",\"args\":{\"mode\":\"%s\",\"unfinished\":%s}}",
-			     span->exclusive ? "exclusive" : "shared",
-			     span->unfinished ? "true" : "false");
-	else
-		sheet_printf(&ev->sheet, ",\"args\":{\"unfinished\":%s}}",
-			     span->unfinished ? "true" : "false");
+		trace_arg_text(&ev->out, "mode", span->exclusive ? "exclusive" : "shared");
+	trace_arg_bool(&ev->out, "unfinished", span->unfinished);
+	trace_done(&ev->out);
 }
 
 static void put_span(struct events *ev, size_t s, bool nested)
@@ -110,19 +96,17 @@ static void put_span(struct events *ev, size_t s, bool nested)
 	};
 	const struct span *span = &ev->lanes->spans[s];
 	const char *category = categories[span->kind];
-	unsigned task = ev->lanes->lanes[span->lane].task;
+	struct trace_track track = track_of(ev, ev->lanes->lanes[span->lane].task);
 
-	begin_event(ev, nested ? 'X' : 'b', span->name, category, task);
-	sheet_printf(&ev->sheet, ",\"ts\":%zu", span->begin);
-	if (nested)
-		sheet_printf(&ev->sheet, ",\"dur\":%zu", span->end - span->begin);
-	else
-		sheet_printf(&ev->sheet, ",\"id\":\"%zu\"", s);
-	put_mode(ev, span);
-	if (nested)
+	if (nested) {
+		trace_slice(&ev->out, track, span->name, category, ns(span->begin), ns(span->end));
+		put_mode(ev, span);
 		return;
-	begin_event(ev, 'e', span->name, category, task);
-	sheet_printf(&ev->sheet, ",\"ts\":%zu,\"id\":\"%zu\"}", span->end, s);
+	}
+	trace_async_begin(&ev->out, track, span->name, category, s, ns(span->begin));
+	put_mode(ev, span);
+	trace_async_end(&ev->out, track, span->name, category, s, ns(span->end));
+	trace_done(&ev->out);
 }
 
 /* Of slices that begin together the longest is put first: it is the outer one. */
@@ -149,24 +133,29 @@ static void put_spans(struct events *ev, bool *nested)
 
 static void put_held(struct events *ev, const struct trace_step *step)
 {
-	sheet_printf(&ev->sheet, ",\"held\":[");
+	struct sheet *sheet = &ev->out.sheet;
+
+	trace_arg(&ev->out, "held");
+	sheet_printf(sheet, "[");
 	for (unsigned h = 0; h < step->nheld; h++) {
 		char text[64];
 
 		snprintf(text, sizeof(text), "%s, %s", step->held[h].name,
 			 step->held[h].exclusive ? "exclusive" : "shared");
-		sheet_printf(&ev->sheet, "%s", h ? "," : "");
-		sheet_json(&ev->sheet, text);
+		sheet_printf(sheet, "%s", h ? "," : "");
+		sheet_json(sheet, text);
 	}
-	sheet_printf(&ev->sheet, "]");
+	sheet_printf(sheet, "]");
 }
 
 /* Names need not be unique here: what stands twice in an object is read as who knows what. */
 static void put_state(struct events *ev, const struct trace_step *step)
 {
+	struct sheet *sheet = &ev->out.sheet;
 	bool any = false;
 
-	sheet_printf(&ev->sheet, ",\"state\":{");
+	trace_arg(&ev->out, "state");
+	sheet_printf(sheet, "{");
 	for (unsigned s = 0; s < step->nstate; s++) {
 		unsigned later = s + 1;
 
@@ -175,13 +164,13 @@ static void put_state(struct events *ev, const struct trace_step *step)
 			later++;
 		if (later < step->nstate)
 			continue;
-		sheet_printf(&ev->sheet, "%s", any ? "," : "");
+		sheet_printf(sheet, "%s", any ? "," : "");
 		any = true;
-		sheet_json(&ev->sheet, step->state[s].name);
-		sheet_printf(&ev->sheet, ":");
-		sheet_json(&ev->sheet, step->state[s].value);
+		sheet_json(sheet, step->state[s].name);
+		sheet_printf(sheet, ":");
+		sheet_json(sheet, step->state[s].value);
 	}
-	sheet_printf(&ev->sheet, "}");
+	sheet_printf(sheet, "}");
 }
 
 static void put_step(struct events *ev, size_t i)
@@ -189,59 +178,49 @@ static void put_step(struct events *ev, size_t i)
 	const struct trace_step *step = &ev->lanes->trace->steps[i];
 	bool all = step->kind == TRACE_CLOCK || step->kind == TRACE_BROKEN;
 
-	begin_event(ev, 'i', step->what, kinds[step->kind], step->task);
-	sheet_printf(&ev->sheet, ",\"ts\":%zu,\"s\":\"%s\",\"args\":{\"step\":%zu", i,
-		     all ? "g" : "t", i + 1);
+	trace_instant(&ev->out, track_of(ev, step->task), step->what, kinds[step->kind], ns(i),
+		      all ? 'g' : 't');
+	trace_arg_uint(&ev->out, "step", i + 1);
 	if (step->file) {
 		char source[160];
 
 		snprintf(source, sizeof(source), "%s:%d", step->file, step->line);
-		sheet_printf(&ev->sheet, ",\"source\":");
-		sheet_json(&ev->sheet, source);
+		trace_arg_text(&ev->out, "source", source);
 	}
-	sheet_printf(&ev->sheet, ",\"preempts\":%s", step->preempts ? "true" : "false");
+	trace_arg_bool(&ev->out, "preempts", step->preempts);
 	put_held(ev, step);
 	put_state(ev, step);
-	sheet_printf(&ev->sheet, "}}");
-}
-
-static void put_member(struct events *ev, const char *name, const char *value, bool last)
-{
-	sheet_printf(&ev->sheet, "\"%s\":", name);
-	sheet_json(&ev->sheet, value);
-	sheet_printf(&ev->sheet, last ? "}" : ",");
+	trace_done(&ev->out);
 }
 
 static void put_all(struct events *ev, bool *nested)
 {
 	const struct trace *trace = ev->lanes->trace;
 
-	sheet_printf(&ev->sheet, "{\"displayTimeUnit\":\"ns\",\n\"otherData\":{");
-	put_member(ev, "scenario", trace->scenario, false);
-	put_member(ev, "title", trace->title, false);
-	put_member(ev, "policy", trace->policy, false);
-	put_member(ev, "rule", trace->rule, false);
-	put_member(ev, "broken", trace->broken, false);
-	put_member(ev, "schedule", trace->schedule, true);
-	sheet_printf(&ev->sheet, ",\n\"traceEvents\":[");
 	put_names(ev);
 	put_spans(ev, nested);
 	for (size_t i = 0; i < trace->nsteps; i++)
 		put_step(ev, i);
-	sheet_printf(&ev->sheet, "\n]}\n");
+	trace_about(&ev->out, "scenario", trace->scenario);
+	trace_about(&ev->out, "title", trace->title);
+	trace_about(&ev->out, "policy", trace->policy);
+	trace_about(&ev->out, "rule", trace->rule);
+	trace_about(&ev->out, "broken", trace->broken);
+	trace_about(&ev->out, "schedule", trace->schedule);
 }
 
 int report_chrome(const struct trace *trace, FILE *out)
 {
-	struct events ev = { .sheet = { .out = out } };
+	struct events ev;
 	struct lanes *lanes = lanes_new(trace);
 	bool *nested = lanes ? calloc(lanes->nspans + 1, sizeof(*nested)) : NULL;
 	int err = -ENOMEM;
 
 	if (nested) {
 		ev.lanes = lanes;
+		trace_begin(&ev.out, out);
 		put_all(&ev, nested);
-		err = sheet_finish(&ev.sheet);
+		err = trace_end(&ev.out);
 	}
 	free(nested);
 	lanes_free(lanes);

@@ -15,7 +15,7 @@
 #include "lab/lanes.h"
 #include "lab/report_page.h"
 #include "lab/rows.h"
-#include "lab/sheet.h"
+#include "sheet.h"
 #include "lab/timeline.h"
 
 #define ROW 22.0 /* as in report_page_style */

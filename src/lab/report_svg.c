@@ -14,7 +14,7 @@
 
 #include "lab/lanes.h"
 #include "lab/rows.h"
-#include "lab/sheet.h"
+#include "sheet.h"
 #include "lab/timeline.h"
 
 #define WIDTH 800.0

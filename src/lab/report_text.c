@@ -16,7 +16,7 @@
 
 #include "lab/lanes.h"
 #include "lab/rows.h"
-#include "lab/sheet.h"
+#include "sheet.h"
 
 #define WIDTH_MIN 64u
 #define WIDTH_MAX 240u

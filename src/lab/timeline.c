@@ -11,7 +11,7 @@
 
 #include "lab/lanes.h"
 #include "lab/rows.h"
-#include "lab/sheet.h"
+#include "sheet.h"
 
 #define LANE_MIN 66.0
 #define LINE_AT 9.0   /* of a lane: its life line */

@@ -7,8 +7,8 @@
  * characters and those that turn the direction of writing become U+FFFD, or '?' in ASCII.
  * After the first error nothing more is written. One thread.
  */
-#ifndef UDAX_LAB_SHEET_H
-#define UDAX_LAB_SHEET_H
+#ifndef UDAX_SHEET_H
+#define UDAX_SHEET_H
 
 #include <stddef.h>
 #include <stdio.h>

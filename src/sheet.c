@@ -2,7 +2,7 @@
 /*
  * sheet.c - a stream that remembers its first error, and escaping.
  */
-#include "lab/sheet.h"
+#include "sheet.h"
 
 #include <errno.h>
 #include <stdarg.h>
