@@ -28,5 +28,15 @@ else()
 	set(DEVDAX_LIBRARIES)
 endif()
 
+# USDT probes need nothing but a header, of systemtap-sdt-dev.
+include(CheckIncludeFile)
+check_include_file(sys/sdt.h HAVE_SYS_SDT_H)
+option(UDAX_PROBES "USDT probes, if <sys/sdt.h> is there" ON)
+if(HAVE_SYS_SDT_H AND UDAX_PROBES)
+	set(PROBES_VARIANT sdt)
+else()
+	set(PROBES_VARIANT none)
+endif()
+
 # What newer libfuses know besides, src/fuse_arrive.c reads from the kernel's messages by itself.
 set(FUSE_DEFINITIONS FUSE_USE_VERSION=312)

@@ -306,6 +306,23 @@ static void send_failure(struct job *job, int err)
 	send_message(job->conn, m, PROTO_GRANT, job->file->id, sizeof(*m));
 }
 
+/* For whoever watches: the fault is served by this thread, from SYNC_BEGIN to SYNC_END. */
+static void tell_fault(const struct job *job, enum sync_step step, int result)
+{
+	sync_tell(job->conn->vol->sync,
+		  &(struct sync_told){
+			  .kind = SYNC_FAULT,
+			  .step = step,
+			  .who = job->conn->number,
+			  .code = job->fault.write,
+			  .result = result,
+			  .ino = job->fault.att->inode->ino,
+			  .pos = step == SYNC_END ? job->reply.pos : job->fault.pos,
+			  .len = step == SYNC_END ? job->reply.len : 0,
+		  },
+		  HERE);
+}
+
 /* Returns false when it has to be done where waiting is allowed. */
 static bool serve_fault(struct job *job, bool may_wait)
 {
@@ -313,7 +330,9 @@ static bool serve_fault(struct job *job, bool may_wait)
 	int err;
 
 	job->fault.may_wait = may_wait;
+	tell_fault(job, SYNC_BEGIN, 0);
 	err = fault_serve(&job->fault);
+	tell_fault(job, SYNC_END, err);
 	if (err == -EAGAIN && !may_wait) {
 		job->fault.first = first;
 		job->fault.end = end;
@@ -638,7 +657,7 @@ int conn_start(struct clientd *d, int fd, uint32_t number, struct conn **ret_con
 	conn->d = d;
 	conn->vol = vol;
 	conn->tokens = clientd_tokens(d);
-	conn->number = number;
+	conn->number = conn->client.number = number;
 	conn->fd = fd;
 	conn->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	conn->last_outgoing = &conn->outgoing;

@@ -112,6 +112,32 @@ void request_arrived(struct request *rq)
 	}
 }
 
+void request_told(const struct request *rq, struct sync_told *ret_told)
+{
+	const struct fuse_in_header *header = rq->buf.mem;
+	const struct fuse_read_in *read = arguments(rq, sizeof(*read));
+	const struct fuse_write_in *write = arguments(rq, sizeof(*write));
+	const struct fuse_fallocate_in *fallocate = arguments(rq, sizeof(*fallocate));
+
+	*ret_told = (struct sync_told){
+		.kind = SYNC_OPERATION,
+		.code = header->opcode,
+		.ino = header->nodeid,
+	};
+	if (header->opcode == FUSE_READ && read) {
+		ret_told->pos = read->offset;
+		ret_told->len = read->size;
+	} else if (header->opcode == FUSE_WRITE && write) {
+		ret_told->pos = write->offset;
+		ret_told->len = write->size;
+		ret_told->who = write->write_flags & FUSE_WRITE_CACHE ? 1 : 0;
+	} else if (header->opcode == FUSE_FALLOCATE && fallocate) {
+		ret_told->pos = fallocate->offset;
+		ret_told->len = fallocate->length;
+		ret_told->who = fallocate->mode;
+	}
+}
+
 int request_xattr(const struct request *rq, struct arrived_xattr *ret_xattr)
 {
 	bool ext = rq->s->agreed.setxattr_ext;

@@ -11,6 +11,7 @@
 
 struct request;
 struct session;
+struct sync_told;
 
 /* Of newer kernel headers than Debian 12 has (linux/fuse.h, protocol 7.39). */
 #define UDAX_FUSE_STATX 52u
@@ -44,6 +45,9 @@ struct udax_fuse_statx_out {
  * by one thread at a time. A write through the page cache gets its place in the order of writes.
  */
 void request_arrived(struct request *rq);
+
+/** request_told - what there is to tell of the message in @rq: SYNC_OPERATION, SYNC_BEGIN. */
+void request_told(const struct request *rq, struct sync_told *ret_told);
 
 /** An attribute that is being set, as the message has it. */
 struct arrived_xattr {

@@ -132,6 +132,20 @@ static void reply_read(struct request *rq, unsigned flags)
 	file_read_end(inode, &plan);
 }
 
+/* For whoever watches: the kernel takes a copy of what @rq asks for. */
+static void tell_fill(const struct request *rq, enum sync_step step)
+{
+	sync_tell(rq->s->sync,
+		  &(struct sync_told){
+			  .kind = SYNC_FILL,
+			  .step = step,
+			  .ino = rq->a.handle->inode->ino,
+			  .pos = rq->a.adm.pos,
+			  .len = rq->a.adm.len,
+		  },
+		  HERE);
+}
+
 static enum outcome run_read(struct request *rq)
 {
 	struct inode *inode = rq->a.handle->inode;
@@ -146,8 +160,10 @@ static enum outcome run_read(struct request *rq)
 			request_reply_err(rq->a.req, err);
 			return REPLIED;
 		}
+		tell_fill(rq, SYNC_BEGIN);
 		reply_read(rq, IO_CACHED);
 		policy->fill_exit(inode, &rq->a.adm, 0);
+		tell_fill(rq, SYNC_END);
 	} else {
 		reply_read(rq, IO_UNCACHED);
 	}

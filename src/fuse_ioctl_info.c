@@ -208,6 +208,35 @@ int ioctl_stat(struct ioctl_call *call)
 
 /* ---- locks ------------------------------------------------------------------------------------ */
 
+static void lockstat_mode(const struct sync_mode_stat *stat, struct udax_ioc_lockstat_mode *ret)
+{
+	*ret = (struct udax_ioc_lockstat_mode){
+		.con_bounces = stat->con_bounces,
+		.contentions = stat->contentions,
+		.wait_min_ns = stat->wait_min_ns,
+		.wait_max_ns = stat->wait_max_ns,
+		.wait_total_ns = stat->wait_total_ns,
+		.acq_bounces = stat->acq_bounces,
+		.acquisitions = stat->acquisitions,
+		.hold_min_ns = stat->hold_min_ns,
+		.hold_max_ns = stat->hold_max_ns,
+		.hold_total_ns = stat->hold_total_ns,
+	};
+}
+
+static void lockstat_sites(const struct sync_site_stat *stat, struct udax_ioc_lockstat_site *ret)
+{
+	static_assert(UDAX_LOCKSTAT_SITES == SYNC_NR_CONTENTION_SITES, "one for one");
+	for (unsigned i = 0; i < UDAX_LOCKSTAT_SITES; i++) {
+		const struct sync_site *site = stat[i].site;
+
+		if (!site)
+			continue;
+		snprintf(ret[i].site, sizeof(ret[i].site), "%s:%d", site->file, site->line);
+		ret[i].count = stat[i].count;
+	}
+}
+
 int ioctl_lockstat(struct ioctl_call *call)
 {
 	struct udax_ioc_lockstat *out = (void *)call->arg;
@@ -223,26 +252,12 @@ int ioctl_lockstat(struct ioctl_call *call)
 		.index = index,
 		.total = LOCK_NR_CLASSES,
 		.enabled = sync_stat_enabled(sync),
-		.contentions = stat.contentions,
-		.wait_min_ns = stat.wait_min_ns,
-		.wait_max_ns = stat.wait_max_ns,
-		.wait_total_ns = stat.wait_total_ns,
-		.acquisitions = stat.acquisitions,
-		.hold_min_ns = stat.hold_min_ns,
-		.hold_max_ns = stat.hold_max_ns,
-		.hold_total_ns = stat.hold_total_ns,
 	};
 	snprintf(out->name, sizeof(out->name), "%s", stat.name);
-	static_assert(UDAX_LOCKSTAT_SITES == SYNC_NR_CONTENTION_SITES, "one for one");
-	for (unsigned i = 0; i < UDAX_LOCKSTAT_SITES; i++) {
-		const struct sync_site *site = stat.waiters[i].site;
-
-		if (!site)
-			continue;
-		snprintf(out->sites[i].site, sizeof(out->sites[i].site), "%s:%d", site->file,
-			 site->line);
-		out->sites[i].count = stat.waiters[i].count;
-	}
+	lockstat_mode(&stat.modes[SYNC_SHARED], &out->shared);
+	lockstat_mode(&stat.modes[SYNC_EXCL], &out->exclusive);
+	lockstat_sites(stat.waiters, out->waiters);
+	lockstat_sites(stat.holders, out->holders);
 	return 0;
 }
 

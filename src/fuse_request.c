@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "fuse_arrive.h"
 #include "inode.h"
 #include "udax/policy.h"
 #include "volume.h"
@@ -157,6 +158,28 @@ static void pool_push(struct requests *rs, struct request *rq)
 	sync_unlock(&rs->lock, HERE);
 }
 
+/*
+ * For whoever watches: @rq is served by this thread, from SYNC_BEGIN to SYNC_END. Afterwards it may be another
+ * thread's, or freed: so what is told then is kept by the caller.
+ */
+static void tell_begin(const struct request *rq, struct sync_told *ret_told)
+{
+	if (!sync_recording(rq->s->sync)) {
+		ret_told->code = 0; /* of no request */
+		return;
+	}
+	request_told(rq, ret_told);
+	sync_tell(rq->s->sync, ret_told, NULL);
+}
+
+static void tell_end(struct session *s, struct sync_told *told)
+{
+	if (!told->code)
+		return;
+	told->step = SYNC_END;
+	sync_tell(s->sync, told, NULL);
+}
+
 static void request_run(struct request *rq)
 {
 	struct requests *rs = rq->s->requests;
@@ -178,6 +201,17 @@ static void request_run(struct request *rq)
 		pool_push(rs, rq);
 }
 
+/* In another thread than that which received it. */
+static void request_run_again(struct request *rq)
+{
+	struct session *s = rq->s;
+	struct sync_told told;
+
+	tell_begin(rq, &told);
+	request_run(rq);
+	tell_end(s, &told);
+}
+
 void request_start(struct request *rq, enum outcome (*run)(struct request *rq))
 {
 	rq->a.run = run;
@@ -186,10 +220,15 @@ void request_start(struct request *rq, enum outcome (*run)(struct request *rq))
 
 struct request *request_process(struct request *rq)
 {
+	struct session *s = rq->s;
+	struct sync_told told;
+
+	tell_begin(rq, &told);
 	current = rq;
-	fuse_session_process_buf(rq->s->se, &rq->buf);
+	fuse_session_process_buf(s->se, &rq->buf);
 	rq = current;
 	current = NULL;
+	tell_end(s, &told);
 	if (rq)
 		request_clear(rq);
 	return rq;
@@ -245,7 +284,7 @@ static void resumer(void *arg)
 		sync_unlock(&rs->lock, HERE);
 		if (rq) {
 			rq->a.may_wait = false; /* not here, whatever thread it comes from */
-			request_run(rq);
+			request_run_again(rq);
 		}
 	} while (rq);
 }
@@ -273,7 +312,7 @@ static void pool_thread(void *arg)
 
 	while ((rq = next_job(rs))) {
 		rq->a.may_wait = true;
-		request_run(rq);
+		request_run_again(rq);
 	}
 }
 

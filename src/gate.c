@@ -196,6 +196,22 @@ void gate_leave(struct inode *inode, struct admission *adm, int result)
 
 /* ---- gates ------------------------------------------------------------------------------------------ */
 
+/* For whoever watches; where the state changes under holder->lock, so in that order. */
+static void tell_watchers(const struct inode *inode, const struct gate *gate, enum sync_step step,
+			  int result)
+{
+	sync_tell(inode->vol->sync,
+		  &(struct sync_told){
+			  .kind = SYNC_GATE,
+			  .step = step,
+			  .result = result,
+			  .ino = inode->ino,
+			  .pos = gate->pos,
+			  .len = gate->end == UINT64_MAX ? UINT64_MAX : gate->end - gate->pos,
+		  },
+		  HERE);
+}
+
 static bool gate_conflicts(const struct holder *holder, uint64_t pos, uint64_t end)
 {
 	sync_assert_locked(&holder->lock);
@@ -221,6 +237,7 @@ int gate_open(struct inode *inode, struct gate *gate, uint64_t pos, uint64_t end
 	} else {
 		gate->next = holder->gates;
 		holder->gates = gate;
+		tell_watchers(inode, gate, SYNC_BEGIN, 0);
 	}
 	sync_unlock(&holder->lock, HERE);
 	return err;
@@ -244,6 +261,7 @@ void gate_notify(struct inode *inode, struct gate *gate, uint64_t pos, uint64_t 
 	sync_pretend(vol->sync, LOCK_KERNEL_FOLIO, HERE);
 	if (gate->state != GATE_NOTIFYING)
 		gate_set_state(holder, gate, GATE_NOTIFYING);
+	tell_watchers(inode, gate, SYNC_NOTIFY, 0);
 	vol->holder_ops->notify(vol->holder_ctx, inode->ino, pos, end - pos);
 }
 
@@ -290,6 +308,7 @@ int gate_close(struct inode *inode, struct gate *gate, bool invalidated, bool ma
 	sync_rw_assert(&inode->iolock, SYNC_EXCL);
 	sync_lock(&holder->lock, 0, HERE);
 	gate->state = GATE_CLOSING;
+	tell_watchers(inode, gate, SYNC_CLOSING, 0);
 	while (somebody_in(holder, gate) && may_wait)
 		sync_wait(&holder->changed, &holder->lock, HERE);
 	if (gate->failed)
@@ -298,6 +317,7 @@ int gate_close(struct inode *inode, struct gate *gate, bool invalidated, bool ma
 		 grant_exists(holder, gate->pos, gate->end))
 		err = -EAGAIN;
 	gate->state = err ? GATE_OPEN : GATE_CLOSED;
+	tell_watchers(inode, gate, err ? SYNC_REOPENED : SYNC_CLOSED, err);
 	if (err)
 		holder_unlock_and_resume(inode, holder, HERE);
 	else
@@ -311,6 +331,7 @@ void gate_reopen(struct inode *inode, struct gate *gate)
 
 	sync_lock(&holder->lock, 0, HERE);
 	gate->state = GATE_OPEN;
+	tell_watchers(inode, gate, SYNC_REOPENED, 0);
 	holder_unlock_and_resume(inode, holder, HERE);
 }
 
@@ -325,6 +346,7 @@ void gate_end(struct inode *inode, struct gate *gate, bool changed)
 	*link = gate->next;
 	if (changed)
 		holder->generation++;
+	tell_watchers(inode, gate, SYNC_END, 0);
 	holder_unlock_and_resume(inode, holder, HERE);
 }
 

@@ -258,12 +258,30 @@ static void att_free(struct attachment *att)
 	mem_free(mem, att);
 }
 
+/* For whoever watches; under holder->lock, so in the order in which it happens. */
+static void tell_watchers(const struct attachment *att, const struct recall *recall,
+			  enum sync_step step)
+{
+	sync_tell(att->inode->vol->sync,
+		  &(struct sync_told){
+			  .kind = SYNC_RECALL,
+			  .step = step,
+			  .who = att->client->number,
+			  .code = recall->seq,
+			  .ino = att->inode->ino,
+			  .pos = recall->pos,
+			  .len = recall->end == UINT64_MAX ? UINT64_MAX : recall->end - recall->pos,
+		  },
+		  HERE);
+}
+
 static void recall_free(struct attachment *att, struct recall **link)
 {
 	struct recall *recall = *link;
 
 	sync_assert_locked(&holder_of(att->inode)->lock);
 	*link = recall->next;
+	tell_watchers(att, recall, SYNC_END);
 	if (recall->late)
 		atomic_fetch_sub(&att->inode->vol->nlate, 1);
 	mem_free(att->inode->vol->mem, recall);
@@ -454,6 +472,7 @@ static int recall_one(struct attachment *att, uint64_t pos, uint64_t end, uint64
 	for (link = &att->recalls; *link; link = &(*link)->next)
 		;
 	*link = recall;
+	tell_watchers(att, recall, SYNC_BEGIN);
 	att->client->ops->recall(att->client, att->id, recall->seq, pos,
 				 end == UINT64_MAX ? UINT64_MAX : end - pos);
 	return 0;
@@ -487,6 +506,7 @@ static void give_up(struct holder *holder, uint64_t pos, uint64_t end, uint64_t 
 				continue;
 			att_span(att, &recall->pos, &recall->end);
 			recall->late = true;
+			tell_watchers(att, recall, SYNC_LATE);
 			atomic_fetch_add(&att->inode->vol->nlate, 1);
 			atomic_fetch_add(&att->inode->vol->stat.recalls_late, 1);
 			att_bits(att, ALL_KINDS, recall->pos, recall->end, true);

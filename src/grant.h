@@ -54,6 +54,7 @@ struct client_ops {
 struct client {
 	const struct client_ops *ops;
 	atomic_bool gone; /* its stream has ended: nothing more is granted */
+	uint32_t number;  /* for whoever watches: which one it is */
 };
 
 /** One file attached by one client. */

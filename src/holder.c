@@ -15,13 +15,14 @@
 #include "mem.h"
 #include "volume.h"
 
-static struct holder *holder_new(struct volume *vol)
+static struct holder *holder_new(struct volume *vol, uint64_t ino)
 {
 	struct holder *holder = mem_alloc(vol->mem, sizeof(*holder));
 
 	if (!holder)
 		return NULL;
 	sync_mutex_init(vol->sync, &holder->lock, LOCK_HOLDER);
+	sync_mutex_number(&holder->lock, ino);
 	sync_cond_init(vol->sync, &holder->changed);
 	return holder;
 }
@@ -41,7 +42,7 @@ struct holder *holder_of(struct inode *inode)
 
 	if (holder)
 		return holder;
-	holder = holder_new(inode->vol);
+	holder = holder_new(inode->vol, inode->ino);
 	if (!holder)
 		return NULL;
 	if (atomic_compare_exchange_strong(&inode->holder, &none, holder))

@@ -127,6 +127,9 @@ struct inode *inode_handle_new(struct volume *vol, uint64_t ino)
 	sync_rw_init(vol->sync, &inode->iolock, LOCK_IOLOCK);
 	sync_rw_init(vol->sync, &inode->mmaplock, LOCK_MMAPLOCK);
 	sync_rw_init(vol->sync, &inode->ilock, LOCK_ILOCK);
+	sync_rw_number(&inode->iolock, ino);
+	sync_rw_number(&inode->mmaplock, ino);
+	sync_rw_number(&inode->ilock, ino);
 	return inode;
 }
 
@@ -410,6 +413,7 @@ int icache_new(struct volume *vol)
 			return -ENOMEM;
 		shard->nbuckets = FIRST_BUCKETS;
 		sync_mutex_init(vol->sync, &shard->lock, LOCK_ICACHE);
+		sync_mutex_number(&shard->lock, i);
 		sync_cond_init(vol->sync, &shard->loaded);
 	}
 	return 0;

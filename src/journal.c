@@ -697,6 +697,7 @@ int journal_new(struct volume *vol, const struct super *super)
 		struct lane *lane = &journal->lanes[i];
 
 		sync_mutex_init(vol->sync, &lane->lock, LOCK_JOURNAL);
+		sync_mutex_number(&lane->lock, i);
 		lane->off = lane_off(super, i);
 		lane->bytes = lane_room(super);
 		lane->log = mem_alloc(vol->mem, sizeof(struct lane_header) + lane->bytes);

@@ -61,6 +61,7 @@ void map_init(struct volume *vol, struct map *map, enum map_kind kind, uint64_t 
 	assert(nbits <= MAP_BITS);
 	memset(map, 0, sizeof(*map));
 	sync_mutex_init(vol->sync, &map->lock, LOCK_ALLOC);
+	sync_mutex_number(&map->lock, index);
 	map->kind = kind;
 	map->index = index;
 	map->blk = blk;

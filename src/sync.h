@@ -23,6 +23,7 @@
 #include <stdint.h>
 #include <time.h>
 
+struct event;
 struct lockdep;
 struct mem;
 
@@ -138,6 +139,13 @@ bool sync_wait_until(struct sync_cond *c, struct sync_mutex *m, uint64_t deadlin
 void sync_wake(struct sync_cond *c);
 
 /**
+ * sync_mutex_number, sync_rw_number - say which one of its class a lock is: an inode's number. For whoever
+ * watches; 0 until it is said. Before the lock is used by several threads.
+ */
+void sync_mutex_number(struct sync_mutex *m, uint64_t number);
+void sync_rw_number(struct sync_rwlock *rw, uint64_t number);
+
+/**
  * sync_pretend - tell lockdep that the calling thread is about to wait for a lock of @class that
  * somebody else holds (a folio lock in a notify, a client's mmap_lock in a recall).
  *
@@ -166,19 +174,29 @@ void sync_thread_join(struct sync_thread *thread);
 /** sync_lockdep - the lock checker of this environment, or NULL when it is off. */
 struct lockdep *sync_lockdep(struct sync *sync);
 
-/* What one class of locks has seen, in the columns of the kernel's lock_stat. */
+/*
+ * What one class of locks has seen, in the columns of the kernel's lock_stat. A bounce is a lock whose
+ * last taker was on another CPU, so that its cache line had to come from there.
+ */
 #define SYNC_NR_CONTENTION_SITES 4
+
+struct sync_mode_stat {
+	uint64_t con_bounces, contentions;
+	uint64_t wait_min_ns, wait_max_ns, wait_total_ns;
+	uint64_t acq_bounces, acquisitions;
+	uint64_t hold_min_ns, hold_max_ns, hold_total_ns;
+};
+
+struct sync_site_stat {
+	const struct sync_site *site; /* NULL: unused */
+	uint64_t count;
+};
 
 struct sync_class_stat {
 	const char *name;
-	uint64_t contentions;
-	uint64_t wait_min_ns, wait_max_ns, wait_total_ns;
-	uint64_t acquisitions;
-	uint64_t hold_min_ns, hold_max_ns, hold_total_ns;
-	struct {
-		const struct sync_site *site; /* NULL: unused */
-		uint64_t count;
-	} waiters[SYNC_NR_CONTENTION_SITES];
+	struct sync_mode_stat modes[2]; /* by enum sync_mode; of mutexes all is SYNC_EXCL */
+	struct sync_site_stat waiters[SYNC_NR_CONTENTION_SITES]; /* who had to wait, */
+	struct sync_site_stat holders[SYNC_NR_CONTENTION_SITES]; /* for whom: the last taker */
 };
 
 /**
@@ -191,6 +209,63 @@ void sync_stat_enable(struct sync *sync, bool on);
 bool sync_stat_enabled(const struct sync *sync);
 void sync_stat_reset(struct sync *sync);
 void sync_stat_read(struct sync *sync, enum lock_class class, struct sync_class_stat *ret);
+
+/*
+ * What happens beside locks that whoever watches wants to see. Each is told twice or more often, in steps; who
+ * tells it passes everything that is known, zeroes otherwise.
+ */
+enum sync_told_kind {
+	SYNC_OPERATION, /* a request of the kernel is served in this thread; code: its opcode */
+	SYNC_FAULT,	/* a client's fault is served; who: the client, code: 1 for stores */
+	SYNC_FILL,	/* the kernel is given a copy */
+	SYNC_RECALL, /* a client is asked for what it holds; who: the client, code: its sequence */
+	SYNC_GATE,   /* a range is about to change its layout */
+	SYNC_NR_TOLD
+};
+
+enum sync_step {
+	SYNC_BEGIN,    /* served, admitted, asked; a gate is open */
+	SYNC_END,      /* with a result: 0, or -errno */
+	SYNC_LATE,     /* of a recall: the client has not answered in time */
+	SYNC_NOTIFY,   /* of a gate: the kernel is asked to drop its copies, */
+	SYNC_CLOSING,  /* newcomers are parked, those who are in are waited for, */
+	SYNC_CLOSED,   /* nobody is in, */
+	SYNC_REOPENED, /* or it was not to be, and it is open again */
+	SYNC_NR_STEPS
+};
+
+struct sync_told {
+	enum sync_told_kind kind;
+	enum sync_step step;
+	uint32_t who, code;
+	int32_t result;
+	uint64_t ino, pos, len; /* len: UINT64_MAX to the end of the file */
+};
+
+/**
+ * sync_tell - tell whoever watches: probes, and a recording. Never waits, from any thread, with any locks
+ * held. It is no step in an interleaving: the lab does not hear it.
+ */
+void sync_tell(struct sync *sync, const struct sync_told *told, const struct sync_site *site);
+
+/**
+ * sync_record_start - begin to put locks and what is told into a ring of @capacity events (events.h),
+ * bounded by EVENTS_MIN and EVENTS_MAX. 0, -EBUSY when a recording is under way, -ENOMEM. Of a thread that
+ * already holds locks their release comes without their taking.
+ * sync_record_take - up to @max events, oldest first; how many. *@ret_dropped: how many found the ring
+ * full since the beginning, and are missing. 0 and 0 when nothing is recorded.
+ * sync_record_stop - end, and free the ring. No-op when nothing is recorded.
+ * sync_recording - whether a recording is under way and somebody takes it: one from which nothing was taken
+ * for SYNC_RECORD_IDLE_NS ends by itself when it is full; sync_record_stop() has still to be called.
+ * Start, take and stop are called by one thread at a time; sync_recording by any.
+ */
+#define SYNC_RECORD_IDLE_NS UINT64_C(10000000000)
+
+int sync_record_start(struct sync *sync, uint32_t capacity);
+unsigned sync_record_take(struct sync *sync, struct event *ret, unsigned max,
+			  uint64_t *ret_dropped);
+void sync_record_stop(struct sync *sync);
+bool sync_recording(const struct sync *sync);
 
 /*
  * The pthread implementation. @lockdep turns the checker on: a report goes to @report (one call

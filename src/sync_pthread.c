@@ -12,28 +12,38 @@
  * watches, the locks themselves. This is the one file with thread-local state; it stands behind
  * the seam, where the lab has its own threads and its own way to know which one runs.
  *
- * Cost: with lockdep and statistics off an operation is the pthread call, one branch on
- * sync->watch, which no cache line but a clean shared one is read for, and a store into a line
- * that the lock has just brought in. Everything else is kept out of line.
+ * Cost: with lockdep, statistics and recording off an operation is the pthread call (a try, which succeeds
+ * unless somebody has to wait), one branch on sync->watch, which no cache line but a clean shared one
+ * is read for, a store into a line that the lock has just brought in, and the nops of the probes.
+ * Everything else is kept out of line. All who watch share these hooks: watch_before(), watch_after(),
+ * watch_release() and what surrounds a wait.
  *
  * Statistics: a thread adds into one of several shards with relaxed atomics, so that counting
  * does not itself become the contention that is counted. A hold is timed only if it began after
  * statistics were last enabled (epoch_ns): an older timestamp is a leftover of a lock that was
  * released while nobody watched.
+ *
+ * A recording is a ring (events.h) that sync->events points to. It may be freed when it is unlinked and
+ * nobody is putting; so who puts counts himself before he looks, and who frees unlinks before he looks
+ * at that count, both in one order for all (seq_cst).
  */
 #include "sync.h"
 
+#include "events.h"
 #include "lockdep.h"
+#include "probes.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define cold __attribute__((noinline, cold))
@@ -42,18 +52,22 @@
 
 #define WATCH_LOCKDEP 1u
 #define WATCH_STAT 2u
+#define WATCH_EVENTS 4u
 
 #define NR_SHARDS 16
 
-/* One class in one shard: a cache line. The minima are UINT64_MAX until there is a first value. */
+/*
+ * One class in one mode in one shard: two cache lines of its own. The minima are UINT64_MAX until there is a
+ * first value.
+ */
 struct shard_class {
-	alignas(64) _Atomic uint64_t contentions;
+	alignas(64) _Atomic uint64_t con_bounces, contentions;
 	_Atomic uint64_t wait_min_ns, wait_max_ns, wait_total_ns;
-	_Atomic uint64_t acquisitions;
+	_Atomic uint64_t acq_bounces, acquisitions;
 	_Atomic uint64_t hold_min_ns, hold_max_ns, hold_total_ns;
 };
 
-struct waiter {
+struct site_count {
 	_Atomic(const struct sync_site *) site;
 	_Atomic uint64_t count;
 };
@@ -62,8 +76,14 @@ struct sync {
 	alignas(64) atomic_uint watch; /* WATCH_ bits; read by every operation, hardly written */
 	struct lockdep *lockdep;
 	_Atomic uint64_t epoch_ns;
-	struct shard_class shards[NR_SHARDS][LOCK_NR_CLASSES];
-	struct waiter waiters[LOCK_NR_CLASSES][SYNC_NR_CONTENTION_SITES];
+	struct shard_class shards[NR_SHARDS][LOCK_NR_CLASSES][2]; /* by enum sync_mode */
+	struct site_count waiters[LOCK_NR_CLASSES][SYNC_NR_CONTENTION_SITES];
+	struct site_count holders[LOCK_NR_CLASSES][SYNC_NR_CONTENTION_SITES];
+
+	_Atomic(struct events *) events; /* NULL: nothing is recorded */
+	atomic_uint putting;		 /* threads that may be using it */
+	_Atomic uint64_t recording;	 /* this recording, or the last one: when it began */
+	_Atomic uint64_t taken_ns;	 /* when something was last taken from it */
 };
 
 /* When a watched thread took a lock. */
@@ -75,6 +95,8 @@ struct timed_hold {
 struct self {
 	unsigned nr_held;
 	unsigned nr_shared;
+	uint64_t recording; /* in which its name was put last */
+	pid_t tid;	    /* 0: not asked yet */
 	struct lockdep_task task;
 	int nr_timed;
 	struct timed_hold timed[LOCKDEP_MAX_HELD];
@@ -87,6 +109,9 @@ struct base {
 	struct sync *sync;
 	_Atomic(struct self *) owner; /* exclusive */
 	enum lock_class class;
+	atomic_int last_cpu;			     /* of the last taker, and where it took it; */
+	_Atomic(const struct sync_site *) last_site; /* written while statistics are taken */
+	uint64_t number;
 };
 
 struct mutex {
@@ -201,40 +226,64 @@ static void add(_Atomic uint64_t *counter, uint64_t n)
 }
 
 /* Threads lie far apart in memory: the address of `self` spreads them over the shards. */
-static struct shard_class *shard_of(const struct base *base)
+static struct shard_class *shard_of(const struct base *base, enum sync_mode mode)
 {
 	uint64_t hash = ((uintptr_t)&self >> 12) * 0x9e3779b97f4a7c15ull;
 
-	return &base->sync->shards[hash >> 60][base->class];
+	return &base->sync->shards[hash >> 60][base->class][mode];
 }
 
-static void stat_site(const struct base *base, const struct sync_site *site)
+static void count_site(struct site_count *sites, const struct sync_site *site)
 {
 	for (int i = 0; i < SYNC_NR_CONTENTION_SITES; i++) {
-		struct waiter *w = &base->sync->waiters[base->class][i];
 		const struct sync_site *old = NULL;
 
-		if (atomic_compare_exchange_strong(&w->site, &old, site) || old == site) {
-			add(&w->count, 1);
+		if (atomic_compare_exchange_strong(&sites[i].site, &old, site) || old == site) {
+			add(&sites[i].count, 1);
 			return;
 		}
 	}
 }
 
-static void stat_waited(const struct base *base, uint64_t waited_ns, const struct sync_site *site)
+/* Somebody begins to wait; last_cpu and last_site are still those of who has it. */
+static void stat_contended(const struct base *base, enum sync_mode mode,
+			   const struct sync_site *site)
 {
-	struct shard_class *s = shard_of(base);
+	struct shard_class *s = shard_of(base, mode);
+	const struct sync_site *holder =
+		atomic_load_explicit(&base->last_site, memory_order_relaxed);
 
 	add(&s->contentions, 1);
+	if (atomic_load_explicit(&base->last_cpu, memory_order_relaxed) != sched_getcpu())
+		add(&s->con_bounces, 1);
+	count_site(base->sync->waiters[base->class], site);
+	if (holder)
+		count_site(base->sync->holders[base->class], holder);
+}
+
+static void stat_waited(const struct base *base, enum sync_mode mode, uint64_t waited_ns)
+{
+	struct shard_class *s = shard_of(base, mode);
+
 	add(&s->wait_total_ns, waited_ns);
 	lower_min(&s->wait_min_ns, waited_ns);
 	raise_max(&s->wait_max_ns, waited_ns);
-	stat_site(base, site);
 }
 
-static void stat_acquired(const struct base *base, uint64_t now_ns)
+static void stat_acquired(struct base *base, enum sync_mode mode, uint64_t now_ns,
+			  const struct sync_site *site)
 {
-	add(&shard_of(base)->acquisitions, 1);
+	struct shard_class *s = shard_of(base, mode);
+	int cpu = sched_getcpu();
+
+	add(&s->acquisitions, 1);
+	if (atomic_load_explicit(&base->last_cpu, memory_order_relaxed) != cpu) {
+		/* A lock that nobody took while statistics were taken was nowhere. */
+		if (atomic_load_explicit(&base->last_site, memory_order_relaxed))
+			add(&s->acq_bounces, 1);
+		atomic_store_explicit(&base->last_cpu, cpu, memory_order_relaxed);
+	}
+	atomic_store_explicit(&base->last_site, site, memory_order_relaxed);
 
 	/* Full of leftovers of locks that were released unwatched: start afresh. */
 	if (self.nr_timed == LOCKDEP_MAX_HELD)
@@ -242,16 +291,16 @@ static void stat_acquired(const struct base *base, uint64_t now_ns)
 	self.timed[self.nr_timed++] = (struct timed_hold){ base, now_ns };
 }
 
-static void stat_held(const struct base *base, uint64_t held_ns)
+static void stat_held(const struct base *base, enum sync_mode mode, uint64_t held_ns)
 {
-	struct shard_class *s = shard_of(base);
+	struct shard_class *s = shard_of(base, mode);
 
 	add(&s->hold_total_ns, held_ns);
 	lower_min(&s->hold_min_ns, held_ns);
 	raise_max(&s->hold_max_ns, held_ns);
 }
 
-static void stat_released(const struct base *base)
+static void stat_released(const struct base *base, enum sync_mode mode)
 {
 	uint64_t epoch_ns = atomic_load(&base->sync->epoch_ns);
 
@@ -264,7 +313,7 @@ static void stat_released(const struct base *base)
 		memmove(&self.timed[i], &self.timed[i + 1],
 			(size_t)(self.nr_timed - i) * sizeof(self.timed[0]));
 		if (since_ns >= epoch_ns)
-			stat_held(base, sync_now_ns(base->sync) - since_ns);
+			stat_held(base, mode, sync_now_ns(base->sync) - since_ns);
 		return;
 	}
 }
@@ -286,25 +335,35 @@ bool sync_stat_enabled(const struct sync *sync)
 
 static void stat_clear_class(struct shard_class *s)
 {
+	s->con_bounces = 0;
 	s->contentions = 0;
 	s->wait_min_ns = UINT64_MAX;
 	s->wait_max_ns = 0;
 	s->wait_total_ns = 0;
+	s->acq_bounces = 0;
 	s->acquisitions = 0;
 	s->hold_min_ns = UINT64_MAX;
 	s->hold_max_ns = 0;
 	s->hold_total_ns = 0;
 }
 
+static void stat_clear_sites(struct site_count *sites)
+{
+	for (int i = 0; i < SYNC_NR_CONTENTION_SITES; i++) {
+		sites[i].count = 0;
+		sites[i].site = NULL;
+	}
+}
+
 static void stat_clear(struct sync *sync)
 {
 	for (int c = 0; c < LOCK_NR_CLASSES; c++) {
-		for (int i = 0; i < NR_SHARDS; i++)
-			stat_clear_class(&sync->shards[i][c]);
-		for (int i = 0; i < SYNC_NR_CONTENTION_SITES; i++) {
-			sync->waiters[c][i].count = 0;
-			sync->waiters[c][i].site = NULL;
+		for (int i = 0; i < NR_SHARDS; i++) {
+			stat_clear_class(&sync->shards[i][c][SYNC_SHARED]);
+			stat_clear_class(&sync->shards[i][c][SYNC_EXCL]);
 		}
+		stat_clear_sites(sync->waiters[c]);
+		stat_clear_sites(sync->holders[c]);
 	}
 }
 
@@ -315,13 +374,15 @@ void sync_stat_reset(struct sync *sync)
 	stat_clear(sync);
 }
 
-static void stat_add_shard(const struct shard_class *s, struct sync_class_stat *sum)
+static void stat_add_shard(const struct shard_class *s, struct sync_mode_stat *sum)
 {
 	uint64_t wait_min_ns = s->wait_min_ns, hold_min_ns = s->hold_min_ns;
 	uint64_t wait_max_ns = s->wait_max_ns, hold_max_ns = s->hold_max_ns;
 
+	sum->con_bounces += s->con_bounces;
 	sum->contentions += s->contentions;
 	sum->wait_total_ns += s->wait_total_ns;
+	sum->acq_bounces += s->acq_bounces;
 	sum->acquisitions += s->acquisitions;
 	sum->hold_total_ns += s->hold_total_ns;
 	if (wait_min_ns < sum->wait_min_ns)
@@ -334,26 +395,180 @@ static void stat_add_shard(const struct shard_class *s, struct sync_class_stat *
 		sum->hold_max_ns = hold_max_ns;
 }
 
-void sync_stat_read(struct sync *sync, enum lock_class class, struct sync_class_stat *ret)
+static void stat_sum(const struct sync *sync, enum lock_class class, enum sync_mode mode,
+		     struct sync_mode_stat *ret)
 {
-	struct sync_class_stat sum = {
-		.name = lock_class_name(class),
-		.wait_min_ns = UINT64_MAX,
-		.hold_min_ns = UINT64_MAX,
-	};
+	struct sync_mode_stat sum = { .wait_min_ns = UINT64_MAX, .hold_min_ns = UINT64_MAX };
 
 	for (int i = 0; i < NR_SHARDS; i++)
-		stat_add_shard(&sync->shards[i][class], &sum);
-	for (int i = 0; i < SYNC_NR_CONTENTION_SITES; i++) {
-		sum.waiters[i].site = sync->waiters[class][i].site;
-		sum.waiters[i].count = sync->waiters[class][i].count;
-	}
-
+		stat_add_shard(&sync->shards[i][class][mode], &sum);
 	if (sum.wait_min_ns == UINT64_MAX)
 		sum.wait_min_ns = 0;
 	if (sum.hold_min_ns == UINT64_MAX)
 		sum.hold_min_ns = 0;
 	*ret = sum;
+}
+
+static void stat_sites(const struct site_count *sites, struct sync_site_stat *ret)
+{
+	for (int i = 0; i < SYNC_NR_CONTENTION_SITES; i++) {
+		ret[i].site = sites[i].site;
+		ret[i].count = sites[i].count;
+	}
+}
+
+void sync_stat_read(struct sync *sync, enum lock_class class, struct sync_class_stat *ret)
+{
+	ret->name = lock_class_name(class);
+	stat_sum(sync, class, SYNC_SHARED, &ret->modes[SYNC_SHARED]);
+	stat_sum(sync, class, SYNC_EXCL, &ret->modes[SYNC_EXCL]);
+	stat_sites(sync->waiters[class], ret->waiters);
+	stat_sites(sync->holders[class], ret->holders);
+}
+
+/* Recording. */
+
+cold static void put_thread(struct sync *sync, struct events *events, struct event event)
+{
+	char name[16] = "";
+
+	pthread_getname_np(pthread_self(), name, sizeof(name));
+	event = (struct event){
+		.time_ns = event.time_ns,
+		.thread = event.thread,
+		.kind = EVENT_THREAD,
+	};
+	static_assert(sizeof(name) == 2 * sizeof(event.pos), "fits");
+	memcpy(&event.pos, name, 8);
+	memcpy(&event.len, name + 8, 8);
+	if (events_put(events, &event))
+		self.recording = atomic_load_explicit(&sync->recording, memory_order_relaxed);
+}
+
+/* Nobody takes what is put: once is enough to find that out. */
+cold static void put_in_vain(struct sync *sync, uint64_t now_ns)
+{
+	if (now_ns - atomic_load(&sync->taken_ns) > SYNC_RECORD_IDLE_NS)
+		atomic_fetch_and(&sync->watch, ~WATCH_EVENTS);
+}
+
+cold static void put(struct sync *sync, struct event event)
+{
+	struct events *events;
+
+	if (!self.tid)
+		self.tid = gettid();
+	event.thread = (uint32_t)self.tid;
+	if (!event.time_ns)
+		event.time_ns = sync_now_ns(sync);
+
+	atomic_fetch_add(&sync->putting, 1);
+	events = atomic_load(&sync->events);
+	if (events) {
+		if (self.recording != atomic_load_explicit(&sync->recording, memory_order_relaxed))
+			put_thread(sync, events, event);
+		if (!events_put(events, &event))
+			put_in_vain(sync, event.time_ns);
+	}
+	atomic_fetch_sub(&sync->putting, 1);
+}
+
+static void put_lock(const struct base *base, enum event_kind kind, enum sync_mode mode,
+		     uint64_t now_ns, const struct sync_site *site)
+{
+	put(base->sync, (struct event){
+				.time_ns = now_ns,
+				.object = (uintptr_t)base,
+				.pos = base->number,
+				.site = site,
+				.kind = (uint8_t)kind,
+				.class = (uint8_t)base->class,
+				.exclusive = mode == SYNC_EXCL,
+			});
+}
+
+int sync_record_start(struct sync *sync, uint32_t capacity)
+{
+	uint32_t room = EVENTS_MIN;
+	struct events *events;
+
+	if (atomic_load(&sync->events))
+		return -EBUSY;
+	while (room < capacity && room < EVENTS_MAX)
+		room *= 2;
+	events = events_new(room);
+	if (!events)
+		return -ENOMEM;
+	atomic_store(&sync->taken_ns, sync_now_ns(sync));
+	atomic_store(&sync->recording, sync_now_ns(sync));
+	atomic_store(&sync->events, events);
+	atomic_fetch_or(&sync->watch, WATCH_EVENTS);
+	return 0;
+}
+
+unsigned sync_record_take(struct sync *sync, struct event *ret, unsigned max, uint64_t *ret_dropped)
+{
+	struct events *events = atomic_load(&sync->events);
+
+	*ret_dropped = 0;
+	if (!events)
+		return 0;
+	atomic_store(&sync->taken_ns, sync_now_ns(sync));
+	*ret_dropped = events_dropped(events);
+	return events_take(events, ret, max);
+}
+
+void sync_record_stop(struct sync *sync)
+{
+	struct events *events;
+
+	atomic_fetch_and(&sync->watch, ~WATCH_EVENTS);
+	events = atomic_exchange(&sync->events, NULL);
+	while (atomic_load(&sync->putting))
+		sched_yield();
+	events_delete(events);
+}
+
+bool sync_recording(const struct sync *sync)
+{
+	return atomic_load_explicit(&sync->watch, memory_order_relaxed) & WATCH_EVENTS;
+}
+
+static void probe_told(const struct sync_told *t)
+{
+	switch (t->kind) {
+	case SYNC_FAULT:
+		PROBE6(fault, t->step, t->ino, t->pos, t->len, t->who, t->result);
+		break;
+	case SYNC_FILL:
+		PROBE6(fill, t->step, t->ino, t->pos, t->len, t->who, t->result);
+		break;
+	case SYNC_RECALL:
+		PROBE6(recall, t->step, t->ino, t->pos, t->len, t->who, t->code);
+		break;
+	case SYNC_GATE:
+		PROBE6(gate, t->step, t->ino, t->pos, t->len, t->who, t->result);
+		break;
+	default:
+		break;
+	}
+}
+
+void sync_tell(struct sync *sync, const struct sync_told *told, const struct sync_site *site)
+{
+	probe_told(told);
+	if (unlikely(sync_recording(sync)))
+		put(sync, (struct event){
+				  .object = told->ino,
+				  .pos = told->pos,
+				  .len = told->len,
+				  .site = site,
+				  .who = told->who,
+				  .code = told->code,
+				  .result = told->result,
+				  .kind = (uint8_t)(EVENT_TOLD + told->kind),
+				  .step = (uint8_t)told->step,
+			  });
 }
 
 /* What both kinds of locks share. */
@@ -385,7 +600,10 @@ static void base_init(struct base *base, struct sync *sync, enum lock_class clas
 	assert((unsigned)class < LOCK_NR_CLASSES);
 	base->sync = sync;
 	base->class = class;
+	base->number = 0;
 	atomic_init(&base->owner, NULL);
+	atomic_init(&base->last_cpu, -1);
+	atomic_init(&base->last_site, NULL);
 }
 
 static void got(struct base *base, enum sync_mode mode)
@@ -414,22 +632,66 @@ static void check_not_mine(const struct base *base, const struct sync_site *site
 		die(base, site, "taken by the thread that holds it");
 }
 
-cold static void watch_release(struct base *base, unsigned watch, const struct sync_site *site)
-{
-	if (watch & WATCH_STAT)
-		stat_released(base);
-	if (watch & WATCH_LOCKDEP)
-		lockdep_release(base->sync->lockdep, task_self(), base, site);
-}
+/* Each is one nop, or nothing. */
+#define PROBE_LOCK(name, base, mode, site)                                                         \
+	PROBE6(name, (base), (base)->class, (mode), (base)->number, (site)->file, (site)->line)
 
-cold static void watch_try(struct base *base, enum sync_mode mode, unsigned watch,
-			   unsigned subclass, const struct sync_site *site)
+/* Before a lock is tried. */
+cold static void watch_before(struct base *base, enum sync_mode mode, unsigned watch,
+			      unsigned subclass, bool try, const struct sync_site *site)
 {
 	if (watch & WATCH_LOCKDEP)
 		lockdep_acquire(base->sync->lockdep, task_self(), base, base->class, subclass, mode,
-				true, site);
+				try, site);
+}
+
+/* When it was taken. */
+cold static void watch_after(struct base *base, enum sync_mode mode, unsigned watch,
+			     const struct sync_site *site)
+{
+	uint64_t now_ns;
+
+	if (!(watch & (WATCH_STAT | WATCH_EVENTS)))
+		return;
+	now_ns = sync_now_ns(base->sync);
 	if (watch & WATCH_STAT)
-		stat_acquired(base, sync_now_ns(base->sync));
+		stat_acquired(base, mode, now_ns, site);
+	if (watch & WATCH_EVENTS)
+		put_lock(base, EVENT_ACQUIRED, mode, now_ns, site);
+}
+
+/* It has to be waited for. Returns since when. */
+cold static uint64_t watch_contended(struct base *base, enum sync_mode mode, unsigned watch,
+				     const struct sync_site *site)
+{
+	uint64_t now_ns = 0;
+
+	PROBE_LOCK(contend, base, mode, site);
+	if (watch & (WATCH_STAT | WATCH_EVENTS))
+		now_ns = sync_now_ns(base->sync);
+	if (watch & WATCH_STAT)
+		stat_contended(base, mode, site);
+	if (watch & WATCH_EVENTS)
+		put_lock(base, EVENT_CONTENDED, mode, now_ns, site);
+	return now_ns;
+}
+
+cold static void watch_waited(struct base *base, enum sync_mode mode, unsigned watch,
+			      uint64_t since_ns)
+{
+	if (watch & WATCH_STAT)
+		stat_waited(base, mode, sync_now_ns(base->sync) - since_ns);
+}
+
+cold static void watch_release(struct base *base, enum sync_mode mode, unsigned watch,
+			       const struct sync_site *site)
+{
+	if (watch & WATCH_EVENTS)
+		put_lock(base, EVENT_RELEASED, mode, 0, site);
+	if (watch & WATCH_STAT)
+		stat_released(base, mode);
+	if (watch & WATCH_LOCKDEP)
+		lockdep_release(base->sync->lockdep, task_self(), base, site);
 }
 
 cold static _Noreturn void bad_unlock(struct base *base, const struct sync_site *site)
@@ -454,28 +716,25 @@ void sync_mutex_destroy(struct sync_mutex *m)
 	must(pthread_mutex_destroy(&mutex_of(m)->lock));
 }
 
-cold static void mutex_lock_watched(struct mutex *mutex, unsigned watch, unsigned subclass,
-				    const struct sync_site *site)
+void sync_mutex_number(struct sync_mutex *m, uint64_t number)
 {
-	struct base *base = &mutex->base;
-	uint64_t start_ns, now_ns;
+	mutex_of(m)->base.number = number;
+}
 
-	if (watch & WATCH_LOCKDEP)
-		lockdep_acquire(base->sync->lockdep, task_self(), base, base->class, subclass,
-				SYNC_EXCL, false, site);
-	check_not_mine(base, site);
-	if (!(watch & WATCH_STAT)) {
-		must(pthread_mutex_lock(&mutex->lock));
-		return;
-	}
+cold static void mutex_wait(struct mutex *mutex, unsigned watch, const struct sync_site *site)
+{
+	uint64_t since_ns = watch_contended(&mutex->base, SYNC_EXCL, watch, site);
 
-	start_ns = now_ns = sync_now_ns(base->sync);
-	if (pthread_mutex_trylock(&mutex->lock) != 0) {
-		must(pthread_mutex_lock(&mutex->lock));
-		now_ns = sync_now_ns(base->sync);
-		stat_waited(base, now_ns - start_ns, site);
-	}
-	stat_acquired(base, now_ns);
+	must(pthread_mutex_lock(&mutex->lock));
+	watch_waited(&mutex->base, SYNC_EXCL, watch, since_ns);
+}
+
+static bool mutex_try(struct mutex *mutex)
+{
+	int err = pthread_mutex_trylock(&mutex->lock);
+
+	assert(err == 0 || err == EBUSY);
+	return err == 0;
 }
 
 void sync_lock(struct sync_mutex *m, unsigned subclass, const struct sync_site *site)
@@ -483,12 +742,15 @@ void sync_lock(struct sync_mutex *m, unsigned subclass, const struct sync_site *
 	struct mutex *mutex = mutex_of(m);
 	unsigned watch = watched(&mutex->base);
 
-	if (unlikely(watch)) {
-		mutex_lock_watched(mutex, watch, subclass, site);
-	} else {
-		check_not_mine(&mutex->base, site);
-		must(pthread_mutex_lock(&mutex->lock));
-	}
+	PROBE_LOCK(acquire, &mutex->base, SYNC_EXCL, site);
+	if (unlikely(watch))
+		watch_before(&mutex->base, SYNC_EXCL, watch, subclass, false, site);
+	check_not_mine(&mutex->base, site);
+	if (unlikely(!mutex_try(mutex)))
+		mutex_wait(mutex, watch, site);
+	if (unlikely(watch))
+		watch_after(&mutex->base, SYNC_EXCL, watch, site);
+	PROBE_LOCK(acquired, &mutex->base, SYNC_EXCL, site);
 	got(&mutex->base, SYNC_EXCL);
 }
 
@@ -496,13 +758,14 @@ bool sync_trylock(struct sync_mutex *m, unsigned subclass, const struct sync_sit
 {
 	struct mutex *mutex = mutex_of(m);
 	unsigned watch = watched(&mutex->base);
-	int err = pthread_mutex_trylock(&mutex->lock);
 
-	if (err == EBUSY)
+	if (!mutex_try(mutex))
 		return false;
-	must(err);
-	if (unlikely(watch))
-		watch_try(&mutex->base, SYNC_EXCL, watch, subclass, site);
+	if (unlikely(watch)) {
+		watch_before(&mutex->base, SYNC_EXCL, watch, subclass, true, site);
+		watch_after(&mutex->base, SYNC_EXCL, watch, site);
+	}
+	PROBE_LOCK(acquired, &mutex->base, SYNC_EXCL, site);
 	got(&mutex->base, SYNC_EXCL);
 	return true;
 }
@@ -515,7 +778,8 @@ void sync_unlock(struct sync_mutex *m, const struct sync_site *site)
 	if (unlikely(owner_of(&mutex->base) != &self))
 		bad_unlock(&mutex->base, site);
 	if (unlikely(watch))
-		watch_release(&mutex->base, watch, site);
+		watch_release(&mutex->base, SYNC_EXCL, watch, site);
+	PROBE_LOCK(release, &mutex->base, SYNC_EXCL, site);
 	lost(&mutex->base, SYNC_EXCL);
 	must(pthread_mutex_unlock(&mutex->lock));
 }
@@ -581,28 +845,18 @@ static bool rw_try(struct rwlock *rwlock, enum sync_mode mode)
 	return err == 0;
 }
 
-cold static void rw_lock_watched(struct rwlock *rwlock, enum sync_mode mode, unsigned watch,
-				 unsigned subclass, const struct sync_site *site)
+void sync_rw_number(struct sync_rwlock *rw, uint64_t number)
 {
-	struct base *base = &rwlock->base;
-	uint64_t start_ns, now_ns;
+	rwlock_of(rw)->base.number = number;
+}
 
-	if (watch & WATCH_LOCKDEP)
-		lockdep_acquire(base->sync->lockdep, task_self(), base, base->class, subclass, mode,
-				false, site);
-	check_not_mine(base, site);
-	if (!(watch & WATCH_STAT)) {
-		rw_take(rwlock, mode);
-		return;
-	}
+cold static void rw_wait(struct rwlock *rwlock, enum sync_mode mode, unsigned watch,
+			 const struct sync_site *site)
+{
+	uint64_t since_ns = watch_contended(&rwlock->base, mode, watch, site);
 
-	start_ns = now_ns = sync_now_ns(base->sync);
-	if (!rw_try(rwlock, mode)) {
-		rw_take(rwlock, mode);
-		now_ns = sync_now_ns(base->sync);
-		stat_waited(base, now_ns - start_ns, site);
-	}
-	stat_acquired(base, now_ns);
+	rw_take(rwlock, mode);
+	watch_waited(&rwlock->base, mode, watch, since_ns);
 }
 
 void sync_rw_lock(struct sync_rwlock *rw, enum sync_mode mode, unsigned subclass,
@@ -611,12 +865,15 @@ void sync_rw_lock(struct sync_rwlock *rw, enum sync_mode mode, unsigned subclass
 	struct rwlock *rwlock = rwlock_of(rw);
 	unsigned watch = watched(&rwlock->base);
 
-	if (unlikely(watch)) {
-		rw_lock_watched(rwlock, mode, watch, subclass, site);
-	} else {
-		check_not_mine(&rwlock->base, site);
-		rw_take(rwlock, mode);
-	}
+	PROBE_LOCK(acquire, &rwlock->base, mode, site);
+	if (unlikely(watch))
+		watch_before(&rwlock->base, mode, watch, subclass, false, site);
+	check_not_mine(&rwlock->base, site);
+	if (unlikely(!rw_try(rwlock, mode)))
+		rw_wait(rwlock, mode, watch, site);
+	if (unlikely(watch))
+		watch_after(&rwlock->base, mode, watch, site);
+	PROBE_LOCK(acquired, &rwlock->base, mode, site);
 	got(&rwlock->base, mode);
 }
 
@@ -628,8 +885,11 @@ bool sync_rw_trylock(struct sync_rwlock *rw, enum sync_mode mode, unsigned subcl
 
 	if (!rw_try(rwlock, mode))
 		return false;
-	if (unlikely(watch))
-		watch_try(&rwlock->base, mode, watch, subclass, site);
+	if (unlikely(watch)) {
+		watch_before(&rwlock->base, mode, watch, subclass, true, site);
+		watch_after(&rwlock->base, mode, watch, site);
+	}
+	PROBE_LOCK(acquired, &rwlock->base, mode, site);
 	got(&rwlock->base, mode);
 	return true;
 }
@@ -657,7 +917,8 @@ void sync_rw_unlock(struct sync_rwlock *rw, enum sync_mode mode, const struct sy
 	if (unlikely(!rw_may_be_mine(rwlock, mode)))
 		bad_unlock(&rwlock->base, site);
 	if (unlikely(watch))
-		watch_release(&rwlock->base, watch, site);
+		watch_release(&rwlock->base, mode, watch, site);
+	PROBE_LOCK(release, &rwlock->base, mode, site);
 	lost(&rwlock->base, mode);
 	must(pthread_rwlock_unlock(&rwlock->lock));
 }
@@ -702,8 +963,12 @@ cold static void watch_sleep(struct base *base, unsigned watch, const struct syn
 	struct lockdep_task *task = task_self();
 	unsigned subclass = 0;
 
+	if (watch & WATCH_EVENTS) {
+		put_lock(base, EVENT_RELEASED, SYNC_EXCL, 0, site);
+		put_lock(base, EVENT_SLEEPS, SYNC_EXCL, 0, site);
+	}
 	if (watch & WATCH_STAT)
-		stat_released(base);
+		stat_released(base, SYNC_EXCL);
 	if (!(watch & WATCH_LOCKDEP))
 		return;
 
@@ -723,14 +988,20 @@ static void before_wait(struct mutex *mutex, const struct sync_site *site)
 		die(&mutex->base, site, "waited with by a thread that does not hold it");
 	if (unlikely(watch))
 		watch_sleep(&mutex->base, watch, site);
+	PROBE_LOCK(release, &mutex->base, SYNC_EXCL, site);
 	set_owner(&mutex->base, NULL);
 }
 
-static void after_wait(struct mutex *mutex)
+static void after_wait(struct mutex *mutex, const struct sync_site *site)
 {
+	unsigned watch = watched(&mutex->base);
+
 	set_owner(&mutex->base, &self);
-	if (unlikely(watched(&mutex->base) & WATCH_STAT))
-		stat_acquired(&mutex->base, sync_now_ns(mutex->base.sync));
+	if (unlikely(watch & WATCH_EVENTS))
+		put_lock(&mutex->base, EVENT_WOKEN, SYNC_EXCL, 0, site);
+	if (unlikely(watch))
+		watch_after(&mutex->base, SYNC_EXCL, watch, site);
+	PROBE_LOCK(acquired, &mutex->base, SYNC_EXCL, site);
 }
 
 void sync_wait(struct sync_cond *c, struct sync_mutex *m, const struct sync_site *site)
@@ -739,7 +1010,7 @@ void sync_wait(struct sync_cond *c, struct sync_mutex *m, const struct sync_site
 
 	before_wait(mutex, site);
 	must(pthread_cond_wait(&cond_of(c)->cond, &mutex->lock));
-	after_wait(mutex);
+	after_wait(mutex, site);
 }
 
 bool sync_wait_until(struct sync_cond *c, struct sync_mutex *m, uint64_t deadline_ns,
@@ -754,7 +1025,7 @@ bool sync_wait_until(struct sync_cond *c, struct sync_mutex *m, uint64_t deadlin
 
 	before_wait(mutex, site);
 	err = pthread_cond_timedwait(&cond_of(c)->cond, &mutex->lock, &deadline);
-	after_wait(mutex);
+	after_wait(mutex, site);
 	assert(err == 0 || err == ETIMEDOUT);
 	return err == 0;
 }
@@ -877,6 +1148,7 @@ void sync_delete(struct sync *sync)
 {
 	if (!sync)
 		return;
+	sync_record_stop(sync);
 	lockdep_delete(sync->lockdep);
 	free(sync);
 }

@@ -551,8 +551,10 @@ static void lock_statistics_count_and_begin_again(void)
 	for (uint32_t i = 0; i == 0 || i < s.total; i++) {
 		s = (struct udax_ioc_lockstat){ .version = UDAX_IOC_VERSION, .index = i };
 		EXPECT(0, ioctl(fd, UDAX_IOC_LOCKSTAT, &s));
-		CHECK(!s.enabled && s.wait_min_ns <= s.wait_max_ns);
-		sum += s.acquisitions;
+		CHECK(!s.enabled && s.shared.wait_min_ns <= s.shared.wait_max_ns &&
+		      s.exclusive.wait_min_ns <= s.exclusive.wait_max_ns);
+		CHECK(s.exclusive.acq_bounces <= s.exclusive.acquisitions);
+		sum += s.shared.acquisitions + s.exclusive.acquisitions;
 	}
 	CHECK(sum >= 100); /* each write takes a few */
 }

@@ -19,6 +19,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -756,6 +757,8 @@ static void share_once(void *arg)
 	sync_rw_unlock(&w->rw, SYNC_SHARED, HERE);
 }
 
+static int holder_line[2]; /* of the mutex, of the ilock */
+
 /* Until the other thread has been seen to wait: it may be late, but not each time. */
 static struct sync_class_stat contend(struct world *w, enum lock_class class)
 {
@@ -765,10 +768,13 @@ static struct sync_class_stat contend(struct world *w, enum lock_class class)
 		struct sync_thread *thread;
 
 		atomic_store(&w->arrived, 0);
-		if (class == LOCK_HOLDER)
+		if (class == LOCK_HOLDER) {
+			holder_line[0] = __LINE__ + 1;
 			sync_lock(&w->mutex, 0, HERE);
-		else
+		} else {
+			holder_line[1] = __LINE__ + 1;
 			sync_rw_lock(&w->rw, SYNC_EXCL, 0, HERE);
+		}
 		thread = start(w, "waiter", class == LOCK_HOLDER ? lock_once : share_once);
 		while (!atomic_load(&w->arrived))
 			nap();
@@ -779,10 +785,11 @@ static struct sync_class_stat contend(struct world *w, enum lock_class class)
 			sync_rw_unlock(&w->rw, SYNC_EXCL, HERE);
 		sync_thread_join(thread);
 		sync_stat_read(w->sync, class, &stat);
-	} while (!stat.contentions);
+	} while (!stat.modes[SYNC_SHARED].contentions && !stat.modes[SYNC_EXCL].contentions);
 	return stat;
 }
 
+/* The waiter of a mutex has it alone, that of the ilock shares it; who makes it wait has it alone. */
 static void statistics_count_contentions_and_name_the_site(void **state)
 {
 	static const enum lock_class classes[] = { LOCK_HOLDER, LOCK_ILOCK };
@@ -791,48 +798,105 @@ static void statistics_count_contentions_and_name_the_site(void **state)
 	for (int i = 0; i < 2; i++) {
 		struct world *w = world_new(false);
 		struct sync_class_stat stat;
+		const struct sync_mode_stat *excl = &stat.modes[SYNC_EXCL];
+		const struct sync_mode_stat *waited = &stat.modes[i ? SYNC_SHARED : SYNC_EXCL];
 
 		sync_stat_enable(w->sync, true);
 		stat = contend(w, classes[i]);
 		assert_string_equal(stat.name, lock_class_name(classes[i]));
-		assert_int_equal(stat.contentions, 1);
-		assert_true(stat.wait_min_ns > 0);
-		assert_int_equal(stat.wait_max_ns, stat.wait_min_ns);
-		assert_int_equal(stat.wait_total_ns, stat.wait_min_ns);
-		assert_true(stat.acquisitions >= 2 && stat.acquisitions % 2 == 0);
-		assert_true(stat.hold_max_ns >= 5 * MSEC);
-		assert_true(stat.hold_total_ns >= stat.hold_max_ns);
-		assert_true(stat.hold_min_ns <= stat.hold_max_ns);
+		assert_int_equal(waited->contentions, 1);
+		assert_true(waited->con_bounces <= 1);
+		assert_true(waited->wait_min_ns > 0);
+		assert_int_equal(waited->wait_max_ns, waited->wait_min_ns);
+		assert_int_equal(waited->wait_total_ns, waited->wait_min_ns);
+		if (i) {
+			assert_int_equal(excl->contentions + excl->wait_total_ns, 0);
+			assert_int_equal(excl->acquisitions, waited->acquisitions);
+			assert_true(waited->hold_max_ns < excl->hold_max_ns);
+		} else {
+			assert_int_equal(stat.modes[SYNC_SHARED].acquisitions, 0);
+			assert_true(excl->acquisitions >= 2 && excl->acquisitions % 2 == 0);
+		}
+		assert_true(excl->acq_bounces <= excl->acquisitions);
+		assert_true(excl->hold_max_ns >= 5 * MSEC);
+		assert_true(excl->hold_total_ns >= excl->hold_max_ns);
+		assert_true(excl->hold_min_ns <= excl->hold_max_ns);
 		assert_non_null(stat.waiters[0].site);
 		assert_string_equal(stat.waiters[0].site->file, __FILE__);
 		assert_int_equal(stat.waiters[0].site->line, contended_line);
 		assert_int_equal(stat.waiters[0].count, 1);
 		assert_null(stat.waiters[1].site);
+		assert_string_equal(stat.holders[0].site->file, __FILE__);
+		assert_int_equal(stat.holders[0].site->line, holder_line[i]);
+		assert_int_equal(stat.holders[0].count, 1);
+		assert_null(stat.holders[1].site);
 		world_delete(w);
 	}
+}
+
+static void hop(void *arg)
+{
+	struct world *w = arg;
+	cpu_set_t cpu;
+
+	CPU_ZERO(&cpu);
+	CPU_SET((size_t)atomic_load(&w->step), &cpu);
+	if (sched_setaffinity(0, sizeof(cpu), &cpu) == 0) {
+		sync_lock(&w->mutex, 0, HERE);
+		sync_unlock(&w->mutex, HERE);
+		sync_lock(&w->mutex, 0, HERE);
+		sync_unlock(&w->mutex, HERE);
+		atomic_fetch_add(&w->arrived, 1);
+	}
+}
+
+static void a_lock_bounces_when_another_cpu_takes_it(void **state)
+{
+	struct world *w = world_new(false);
+	struct sync_class_stat stat;
+	cpu_set_t cpus;
+
+	(void)state;
+	assert_int_equal(sched_getaffinity(0, sizeof(cpus), &cpus), 0);
+	sync_stat_enable(w->sync, true);
+	for (int cpu = 0; cpu < CPU_SETSIZE && atomic_load(&w->arrived) < 2; cpu++) {
+		if (!CPU_ISSET(cpu, &cpus))
+			continue;
+		atomic_store(&w->step, cpu);
+		run(w, "hop", hop);
+	}
+	sync_stat_read(w->sync, LOCK_HOLDER, &stat);
+	assert_int_equal(stat.modes[SYNC_EXCL].acquisitions, 2 * atomic_load(&w->arrived));
+	/* The first taker took it from nobody. */
+	assert_int_equal(stat.modes[SYNC_EXCL].acq_bounces, atomic_load(&w->arrived) - 1);
+	assert_int_equal(stat.modes[SYNC_EXCL].con_bounces, 0);
+	world_delete(w);
+	if (CPU_COUNT(&cpus) < 2)
+		skip();
 }
 
 static void statistics_are_off_until_enabled_and_after(void **state)
 {
 	struct world *w = world_new(false);
 	struct sync_class_stat stat;
+	const struct sync_mode_stat *excl = &stat.modes[SYNC_EXCL];
 
 	(void)state;
 	count_up(w);
 	sync_stat_read(w->sync, LOCK_HOLDER, &stat);
-	assert_int_equal(stat.acquisitions, 0);
-	assert_int_equal(stat.wait_min_ns, 0);
-	assert_int_equal(stat.hold_min_ns, 0);
+	assert_int_equal(excl->acquisitions, 0);
+	assert_int_equal(excl->wait_min_ns, 0);
+	assert_int_equal(excl->hold_min_ns, 0);
 
 	sync_stat_enable(w->sync, true);
 	count_up(w);
 	sync_stat_enable(w->sync, false);
 	count_up(w);
 	sync_stat_read(w->sync, LOCK_HOLDER, &stat);
-	assert_int_equal(stat.acquisitions, 5000);
-	assert_int_equal(stat.contentions, 0);
+	assert_int_equal(excl->acquisitions, 5000);
+	assert_int_equal(excl->contentions, 0);
 	sync_stat_read(w->sync, LOCK_ILOCK, &stat);
-	assert_int_equal(stat.acquisitions, 0);
+	assert_int_equal(excl->acquisitions, 0);
 	world_delete(w);
 }
 
@@ -840,6 +904,7 @@ static void resetting_statistics_begins_again_at_zero(void **state)
 {
 	struct world *w = world_new(false);
 	struct sync_class_stat stat;
+	const struct sync_mode_stat *excl = &stat.modes[SYNC_EXCL];
 
 	(void)state;
 	assert_false(sync_stat_enabled(w->sync));
@@ -850,16 +915,16 @@ static void resetting_statistics_begins_again_at_zero(void **state)
 	sync_stat_reset(w->sync);
 	sync_unlock(&w->mutex, HERE); /* this hold began before */
 	sync_stat_read(w->sync, LOCK_HOLDER, &stat);
-	assert_int_equal(stat.acquisitions + stat.contentions, 0);
-	assert_int_equal(stat.wait_min_ns + stat.wait_max_ns + stat.wait_total_ns, 0);
-	assert_int_equal(stat.hold_min_ns + stat.hold_max_ns + stat.hold_total_ns, 0);
+	assert_int_equal(excl->acquisitions + excl->contentions, 0);
+	assert_int_equal(excl->wait_min_ns + excl->wait_max_ns + excl->wait_total_ns, 0);
+	assert_int_equal(excl->hold_min_ns + excl->hold_max_ns + excl->hold_total_ns, 0);
 	assert_null(stat.waiters[0].site);
 	assert_true(sync_stat_enabled(w->sync));
 
 	count_up(w);
 	sync_stat_read(w->sync, LOCK_HOLDER, &stat);
-	assert_int_equal(stat.acquisitions, 5000);
-	assert_true(stat.hold_max_ns >= stat.hold_min_ns);
+	assert_int_equal(excl->acquisitions, 5000);
+	assert_true(excl->hold_max_ns >= excl->hold_min_ns);
 	world_delete(w);
 }
 
@@ -867,6 +932,7 @@ static void a_hold_that_began_unwatched_is_not_timed(void **state)
 {
 	struct world *w = world_new(false);
 	struct sync_class_stat stat;
+	const struct sync_mode_stat *excl = &stat.modes[SYNC_EXCL];
 
 	(void)state;
 	sync_stat_enable(w->sync, true);
@@ -878,8 +944,8 @@ static void a_hold_that_began_unwatched_is_not_timed(void **state)
 	sync_stat_enable(w->sync, true);
 	sync_unlock(&w->mutex, HERE);
 	sync_stat_read(w->sync, LOCK_HOLDER, &stat);
-	assert_int_equal(stat.acquisitions, 1);
-	assert_int_equal(stat.hold_total_ns, 0);
+	assert_int_equal(excl->acquisitions, 1);
+	assert_int_equal(excl->hold_total_ns, 0);
 	world_delete(w);
 }
 
@@ -887,6 +953,7 @@ static void a_sleep_is_not_time_held(void **state)
 {
 	struct world *w = world_new(false);
 	struct sync_class_stat stat;
+	const struct sync_mode_stat *excl = &stat.modes[SYNC_EXCL];
 
 	(void)state;
 	sync_stat_enable(w->sync, true);
@@ -895,9 +962,9 @@ static void a_sleep_is_not_time_held(void **state)
 		;
 	sync_unlock(&w->mutex, HERE);
 	sync_stat_read(w->sync, LOCK_HOLDER, &stat);
-	assert_true(stat.acquisitions >= 2);
-	assert_true(stat.hold_total_ns < 300 * MSEC);
-	assert_int_equal(stat.contentions, 0);
+	assert_true(excl->acquisitions >= 2);
+	assert_true(excl->hold_total_ns < 300 * MSEC);
+	assert_int_equal(excl->contentions, 0);
 	world_delete(w);
 }
 
@@ -906,6 +973,7 @@ static void statistics_of_several_threads_are_summed(void **state)
 	struct world *w = world_new(true);
 	struct sync_thread *threads[NR_THREADS];
 	struct sync_class_stat stat;
+	const struct sync_mode_stat *excl = &stat.modes[SYNC_EXCL];
 	uint64_t named = 0;
 
 	(void)state;
@@ -915,10 +983,10 @@ static void statistics_of_several_threads_are_summed(void **state)
 	for (int i = 0; i < NR_THREADS; i++)
 		sync_thread_join(threads[i]);
 	sync_stat_read(w->sync, LOCK_HOLDER, &stat);
-	assert_int_equal(stat.acquisitions, NR_THREADS * 5000);
+	assert_int_equal(excl->acquisitions, NR_THREADS * 5000);
 	for (int i = 0; i < SYNC_NR_CONTENTION_SITES; i++)
 		named += stat.waiters[i].count;
-	assert_int_equal(named, stat.contentions);
+	assert_int_equal(named, excl->contentions);
 	world_delete(w);
 }
 
@@ -1023,6 +1091,7 @@ int main(void)
 		cmocka_unit_test(sleeping_with_a_lock_that_orders_after_the_mutex_is_reported),
 		cmocka_unit_test(without_lockdep_there_is_no_checker_and_no_report),
 		cmocka_unit_test(statistics_count_contentions_and_name_the_site),
+		cmocka_unit_test(a_lock_bounces_when_another_cpu_takes_it),
 		cmocka_unit_test(statistics_are_off_until_enabled_and_after),
 		cmocka_unit_test(resetting_statistics_begins_again_at_zero),
 		cmocka_unit_test(a_hold_that_began_unwatched_is_not_timed),

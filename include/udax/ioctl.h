@@ -39,10 +39,10 @@ enum udax_ioc_durability {
 
 enum udax_ioc_info_flags {
 	UDAX_INFO_READ_ONLY = 1,
-	UDAX_INFO_SHUT_DOWN = 2, /* every operation gives EIO until the next mount */
-	UDAX_INFO_DAMAGED = 4,	 /* damage was met: run fsck.udaxfs */
-	UDAX_INFO_LOCKDEP = 8,	 /* mounted with -o lockdep */
-	UDAX_INFO_LOCKSTAT = 16, /* lock statistics are being taken */
+	UDAX_INFO_SHUT_DOWN = 2,  /* every operation gives EIO until the next mount */
+	UDAX_INFO_DAMAGED = 4,	  /* damage was met: run fsck.udaxfs */
+	UDAX_INFO_LOCKDEP = 8,	  /* mounted with -o lockdep */
+	UDAX_INFO_LOCKSTAT = 16,  /* lock statistics are being taken */
 };
 
 struct udax_ioc_info {
@@ -106,6 +106,19 @@ struct udax_ioc_stat {
  */
 #define UDAX_IOC_STAT _IOWR(UDAX_IOC_MAGIC, 3, struct udax_ioc_stat)
 
+/* A bounce: the lock's last taker was on another CPU. */
+struct udax_ioc_lockstat_mode {
+	__u64 con_bounces, contentions;
+	__u64 wait_min_ns, wait_max_ns, wait_total_ns;
+	__u64 acq_bounces, acquisitions;
+	__u64 hold_min_ns, hold_max_ns, hold_total_ns;
+};
+
+struct udax_ioc_lockstat_site {
+	char site[56]; /* "src/file.c:123"; empty: unused */
+	__u64 count;
+};
+
 #define UDAX_LOCKSTAT_SITES 4
 
 struct udax_ioc_lockstat {
@@ -114,14 +127,9 @@ struct udax_ioc_lockstat {
 	__u32 total;   /* how many there are */
 	__u32 enabled; /* whether statistics are being taken */
 	char name[32];
-	__u64 contentions;
-	__u64 wait_min_ns, wait_max_ns, wait_total_ns;
-	__u64 acquisitions;
-	__u64 hold_min_ns, hold_max_ns, hold_total_ns;
-	struct {
-		char site[56]; /* "src/file.c:123", where it had to wait; empty: unused */
-		__u64 count;
-	} sites[UDAX_LOCKSTAT_SITES];
+	struct udax_ioc_lockstat_mode shared, exclusive; /* of mutexes all is exclusive */
+	struct udax_ioc_lockstat_site waiters[UDAX_LOCKSTAT_SITES]; /* where it had to wait, */
+	struct udax_ioc_lockstat_site holders[UDAX_LOCKSTAT_SITES]; /* and for a lock taken where */
 };
 
 /** Statistics of one class of locks. Anybody may ask. EINVAL: index is not below total. */

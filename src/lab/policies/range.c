@@ -51,8 +51,11 @@ static int inode_new(struct inode *inode)
 	sync_mutex_init(vol->sync, &ranges->lock, LOCK_LEAF);
 	sync_cond_init(vol->sync, &ranges->changed);
 	sync_rw_init(vol->sync, &ranges->change.lock, LOCK_MMAPLOCK);
-	for (unsigned i = 0; i < FAULT_RANGES; i++)
+	sync_rw_number(&ranges->change.lock, inode->ino);
+	for (unsigned i = 0; i < FAULT_RANGES; i++) {
 		sync_rw_init(vol->sync, &ranges->faults[i].lock, LOCK_MMAPLOCK);
+		sync_rw_number(&ranges->faults[i].lock, inode->ino);
+	}
 	inode->policy_state = ranges;
 	return 0;
 }
