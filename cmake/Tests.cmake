@@ -116,3 +116,8 @@ else()
 	add_library(udaxfuzz OBJECT ${fuzzer_sources})
 	target_link_libraries(udaxfuzz PRIVATE udaxtest udaxlab_core)
 endif()
+
+# What udaxctl draws of a recording, and what looks at it.
+target_sources(unit_drawing PRIVATE src/udaxctl/drawing.c src/trace_events.c src/sheet.c src/cli.c)
+target_link_libraries(unit_drawing PRIVATE PkgConfig::JANSSON m)
+target_link_libraries(tool_trace PRIVATE PkgConfig::JANSSON m)

@@ -49,6 +49,12 @@ static const struct op {
 	  ioctl_lockstat },
 	{ UDAX_IOC_LOCKSTAT_CONTROL, OP_VERSION | OP_OWNER | OP_ALWAYS,
 	  IN(struct udax_ioc_lockstat_control), ioctl_lockstat_control },
+	{ UDAX_IOC_RECORD_START, OP_VERSION | OP_OWNER | OP_ALWAYS, IN_OUT(struct udax_ioc_record),
+	  ioctl_record_start },
+	{ UDAX_IOC_RECORD_READ, OP_VERSION | OP_OWNER | OP_ALWAYS,
+	  IN_OUT(struct udax_ioc_record_read), ioctl_record_read },
+	{ UDAX_IOC_RECORD_STOP, OP_VERSION | OP_OWNER | OP_ALWAYS, IN(struct udax_ioc_record),
+	  ioctl_record_stop },
 	{ UDAX_IOC_HOLDERS, OP_VERSION, IN_OUT(struct udax_ioc_holders), ioctl_holders },
 	{ UDAX_IOC_MAP, OP_VERSION, IN_OUT(struct udax_ioc_map), ioctl_map },
 	{ UDAX_IOC_COLLAPSE, OP_VERSION | OP_WRITABLE | OP_WAITS, IN(struct udax_ioc_range),
@@ -132,6 +138,7 @@ static struct ioctl_call *call_new(struct request *rq, const struct op *op, cons
 		return NULL;
 	call->vol = vol;
 	call->tokens = rq->s->tokens;
+	call->recorder = rq->s->recorder;
 	call->clientd = rq->s->clientd;
 	call->inode = rq->a.handle ? rq->a.handle->inode : rq->a.inode;
 	call->writable = rq->a.handle && rq->a.handle->mode_flags & MODE_WRITER;

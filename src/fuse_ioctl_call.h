@@ -16,12 +16,14 @@
 
 struct clientd;
 struct inode;
+struct recorder;
 struct tokens;
 struct volume;
 
 struct ioctl_call {
 	struct volume *vol;
 	struct tokens *tokens;
+	struct recorder *recorder;
 	struct clientd *clientd; /* NULL: no clients */
 	struct inode *inode;	 /* the request's */
 	struct inode *other;	 /* the second file of an exchange, once found; a reference */
@@ -52,6 +54,11 @@ int ioctl_lockstat_control(struct ioctl_call *call);
 int ioctl_holders(struct ioctl_call *call);
 int ioctl_grow(struct ioctl_call *call);
 int ioctl_shutdown(struct ioctl_call *call);
+
+/* fuse_record.c */
+int ioctl_record_start(struct ioctl_call *call);
+int ioctl_record_read(struct ioctl_call *call);
+int ioctl_record_stop(struct ioctl_call *call);
 
 /* fuse_ioctl_file.c */
 int ioctl_map(struct ioctl_call *call);

@@ -37,6 +37,8 @@ static __u32 info_flags(struct volume *vol)
 		flags |= UDAX_INFO_LOCKDEP;
 	if (sync_stat_enabled(vol->sync))
 		flags |= UDAX_INFO_LOCKSTAT;
+	if (sync_recording(vol->sync))
+		flags |= UDAX_INFO_RECORDING;
 	return flags;
 }
 

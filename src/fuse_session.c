@@ -45,6 +45,7 @@
 #include "fuse_arrive.h"
 #include "fuse_device.h"
 #include "fuse_ops.h"
+#include "fuse_record.h"
 #include "fuse_request.h"
 #include "fuse_token.h"
 #include "mem.h"
@@ -433,7 +434,8 @@ int session_new(struct sync *sync, struct fuse_args *args, const struct session_
 	s->sync = sync;
 	s->opt = *opt;
 	s->tokens = tokens_new(sync, mem_heap());
-	if (!s->tokens)
+	s->recorder = recorder_new(sync);
+	if (!s->tokens || !s->recorder)
 		goto fail;
 	err = requests_new(s);
 	if (!err)
@@ -473,6 +475,7 @@ void session_delete(struct session *s)
 	serve_delete(s->serve);
 	requests_delete(s);
 	tokens_delete(s->tokens);
+	recorder_delete(s->recorder);
 	free(s);
 }
 

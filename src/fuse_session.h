@@ -17,6 +17,7 @@
 struct clientd;
 struct fuse_args;
 struct fuse_session;
+struct recorder;
 struct request;
 struct requests;
 struct serve;
@@ -49,6 +50,7 @@ struct session {
 	struct requests *requests; /* those that were parked or may wait (fuse_request.c) */
 	struct clientd *clientd;   /* clients that map files (clientd.h), or NULL */
 	struct tokens *tokens; /* that name files to ioctls (fuse_token.h), from session_new() */
+	struct recorder *recorder; /* who records (fuse_record.h), from session_new() */
 };
 
 /** How the core reaches the kernel; the context is the struct session. */

@@ -14,9 +14,10 @@
 #include <time.h>
 
 static const struct verb *const verbs[] = {
-	&verb_info,	&verb_df,     &verb_map,      &verb_stat,     &verb_lockstat,
-	&verb_holders,	&verb_grow,   &verb_check,    &verb_punch,    &verb_zero,
-	&verb_collapse, &verb_insert, &verb_exchange, &verb_relocate, &verb_shutdown,
+	&verb_info,	&verb_df,	&verb_map,	&verb_stat,
+	&verb_lockstat, &verb_record,	&verb_holders,	&verb_grow,
+	&verb_check,	&verb_punch,	&verb_zero,	&verb_collapse,
+	&verb_insert,	&verb_exchange, &verb_relocate, &verb_shutdown,
 };
 
 #define NVERBS (sizeof(verbs) / sizeof(verbs[0]))
@@ -84,12 +85,14 @@ int ctl_parse(const struct verb *verb, int argc, char **argv, struct ctl_options
 	      int max)
 {
 	struct option longs[MAX_LONG_OPTIONS];
+	char shorts[16];
 	int c, status = CTL_OK;
 
 	collect_options(options, longs);
+	snprintf(shorts, sizeof(shorts), "jh%s", options->shorts ? options->shorts : "");
 	optind = 1;
 	argv[0] = (char *)"udaxctl"; /* in front of getopt's messages */
-	while (status == CTL_OK && (c = getopt_long(argc, argv, "jh", longs, NULL)) != -1) {
+	while (status == CTL_OK && (c = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
 		if (c == 'j') {
 			options->json = true;
 		} else if (c == 'h') {

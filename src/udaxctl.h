@@ -30,6 +30,7 @@ struct verb {
 };
 
 extern const struct verb verb_info, verb_df, verb_map, verb_stat, verb_lockstat, verb_holders;
+extern const struct verb verb_top, verb_record;
 extern const struct verb verb_grow, verb_shutdown, verb_check;
 extern const struct verb verb_collapse, verb_insert, verb_exchange, verb_punch, verb_zero,
 	verb_relocate;
@@ -38,6 +39,7 @@ extern const struct verb verb_collapse, verb_insert, verb_exchange, verb_punch, 
 struct ctl_options {
 	bool json;
 	const struct option *extra; /* long options, ended by zeroes; may be NULL */
+	const char *shorts;	    /* their short forms, as for getopt(3); may be NULL */
 	int (*set)(void *ctx, int c, const char *arg); /* CTL_OK or CTL_USAGE */
 	void *ctx;
 };

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause
 #
-# Locks that can be watched: udaxctl lockstat on a real mount that is busy, with programs
+# Locks that can be watched: udaxctl lockstat and udaxctl record on a real mount that is busy, with programs
 # through the kernel and with clients that map its files directly.
 . "$(dirname "$0")/lib.sh"
 mnt=$work/mnt
@@ -38,6 +38,157 @@ while_busy() {
 	wait
 	return "$status"
 }
+
+# --- record ---
+
+trace=$work/trace.json
+
+a_recording_is_a_trace_that_viewers_can_draw() {
+	# On a busy machine a second may pass in which nobody has to wait.
+	while_busy wait_for 40 recorded_waits
+	tool_trace "$trace"
+	json '.otherData.events | tonumber > 1000' "$trace"
+	same "$mnt" "$(json .otherData.mount "$trace")" 'which mount'
+	same "$(daemon_pid "$mnt")" "$(json .otherData.pid "$trace")" 'which daemon'
+}
+recorded_waits() {
+	udaxctl record --seconds 1 -o "$trace" "$mnt" &&
+		[ "$(grep -c 'waits for iolock' "$trace")" -gt 2 ]
+}
+check a_recording_is_a_trace_that_viewers_can_draw
+
+it_shows_locks_waits_requests_gates_faults_and_recalls() {
+	local what
+	jq -r '.traceEvents[] | "\(.cat) \(.name)"' "$trace" | sort -u >"$work/names"
+	while read -r what; do
+		grep -qE "^$what" "$work/names" || { echo "nothing is '$what'"; return 1; }
+	done <<'END'
+lock iolock [0-9]+$
+lock mmaplock [0-9]+$
+lock ilock [0-9]+$
+lock holder [0-9]+$
+lock journal [0-9]+$
+lock leaf$
+blocked waits for iolock [0-9]+$
+operation FUSE_READ [0-9]+\[[0-9]+\.\.[0-9]+\)$
+operation FUSE_WRITE 
+operation FUSE_FALLOCATE 
+operation FUSE_OPEN [0-9]+$
+kernel fill 
+kernel gate 
+kernel closes gate 
+client write fault 
+client recalls .* from client
+client recall of 
+client client [0-9]+ acknowledges$
+END
+}
+check it_shows_locks_waits_requests_gates_faults_and_recalls
+
+# Who waits names a place in the source; and somebody had what it waited for.
+a_wait_has_a_holder() {
+	json '[.traceEvents[] | select(.cat == "blocked" and (.name | startswith("waits for iolock")))] |
+		all(.args.source | test("^src/[a-z_]+\\.c:[0-9]+$"))' "$trace"
+	json '[.traceEvents[] | select(.cat == "blocked" and (.name | startswith("waits for iolock")))]
+		as $waits | [.traceEvents[] | select(.cat == "lock" and .ph == "X")] as $locks |
+		($waits | length > 2) and ($waits[1:20] | all(. as $w | any($locks[];
+			.name == ($w.name | sub("waits for "; "")) and .tid != $w.tid and
+			.ts < $w.ts + $w.dur and .ts + .dur > $w.ts)))' "$trace"
+}
+check a_wait_has_a_holder
+
+it_says_how_much_it_saw() {
+	udaxctl record --seconds 1 --json -o "$work/t2" "$mnt" >"$work/said"
+	json '.schema_version == 1 and .dropped == 0 and .duration_ns >= 1000000000 and
+		(.duration_ns == (.duration_ns | floor))' "$work/said"
+	same "$(json .events "$work/said")" "$(json .otherData.events "$work/t2")" events
+	udaxctl record --seconds 1 -o - "$mnt" >"$work/t3" 2>"$work/said"
+	tool_trace "$work/t3"
+	grep -q ' events in 1\.[0-9] s into -' "$work/said"
+}
+check it_says_how_much_it_saw
+
+# One that is stopped does not read: the ring fills, and no more than the ring is kept.
+what_does_not_fit_is_dropped_and_said() {
+	local pid
+	udaxctl record --events 1024 --seconds 0 -o "$work/t4" "$mnt" >"$work/said" &
+	pid=$!
+	wait_for 10 is_recording
+	kill -STOP "$pid"
+	for _ in $(seq 300); do echo x >>"$mnt/log"; done
+	kill -CONT "$pid"
+	sleep 0.1
+	echo x >>"$mnt/log"
+	sleep 0.1
+	kill -INT "$pid"
+	wait "$pid"
+	grep -q ' more were dropped' "$work/said"
+	tool_trace "$work/t4"
+	json '.otherData.dropped | tonumber > 100' "$work/t4"
+	json 'any(.traceEvents[]; .name | test("^[0-9]+ events are missing$"))' "$work/t4"
+}
+is_recording() { udaxctl info --json "$mnt" | jq -e .recording; }
+check what_does_not_fit_is_dropped_and_said
+
+an_interrupt_ends_it_with_what_there_is() {
+	local pid signal
+	for signal in INT TERM HUP; do
+		udaxctl record --seconds 0 -o "$work/t5" "$mnt" >"$work/said" &
+		pid=$!
+		wait_for 10 is_recording
+		echo x >>"$mnt/log"
+		kill "-$signal" "$pid"
+		wait "$pid"
+		tool_trace "$work/t5"
+		json 'any(.traceEvents[]; .name | startswith("FUSE_WRITE"))' "$work/t5"
+	done
+}
+check an_interrupt_ends_it_with_what_there_is
+
+one_that_was_killed_does_not_bar_others_for_long() {
+	local pid
+	udaxctl record --events 1024 --seconds 0 -o "$work/t6" "$mnt" >"$work/said" &
+	pid=$!
+	wait_for 10 is_recording
+	kill -KILL "$pid"
+	wait "$pid" || true
+	fails_with 'is being recorded already' udaxctl record --seconds 1 -o "$work/t7" "$mnt"
+	same 'not written' "$(cat "$work/t7" 2>/dev/null || echo 'not written')"
+	sleep 10.5
+	udaxctl record --seconds 1 -o "$work/t7" "$mnt"
+	tool_trace "$work/t7"
+}
+check one_that_was_killed_does_not_bar_others_for_long
+
+a_mount_ends_while_it_is_recorded() {
+	local pid status=0
+	mkdir -p "$work/other"
+	start_mount "$(make_region 16M)" "$work/other"
+	udaxctl record --seconds 30 -o "$work/t8" "$work/other" >"$work/said" 2>&1 &
+	pid=$!
+	sleep 0.5
+	kill -TERM "$(daemon_pid "$work/other")"
+	wait "$pid" || status=$?
+	same 1 "$status" 'exit status'
+	tool_trace "$work/t8" >/dev/null # what came before is whole
+	wait_for 20 test -e "$(_state "$work/other")/status"
+	no_reports "$work/other"
+}
+check a_mount_ends_while_it_is_recorded
+
+wrong_command_lines_are_refused() {
+	fails_with 'missing --output' udaxctl record "$mnt"
+	fails_with 'give a number' udaxctl record -o x --seconds -1 "$mnt"
+	fails_with 'give a number' udaxctl record -o x --seconds 1x "$mnt"
+	fails_with 'give a number' udaxctl record -o x --events 5 "$mnt"
+	fails_with 'do not go together' udaxctl record -o - --json "$mnt"
+	fails_with 'not on a udaxfs mount' udaxctl record -o "$work/x" /
+	fails_with 'No such file' udaxctl record -o "$work/no/such" "$mnt"
+	fails_with '/dev/full' udaxctl record --seconds 1 -o /dev/full "$mnt"
+	# It has ended each time.
+	udaxctl record --seconds 1 -o /dev/null "$mnt"
+}
+check wrong_command_lines_are_refused
 
 # --- lockstat ---
 
@@ -98,5 +249,17 @@ END
 check classes_are_sorted_by_any_column
 
 stop_mount "$mnt"
+
+strangers_record_nothing() {
+	chmod 777 "$mnt"
+	fails_with 'not permitted' as_user "$(command -v udaxctl)" record --seconds 1 -o /dev/null "$mnt"
+}
+if [ "$(id -u)" = 0 ] && as_user "$(command -v udaxctl)" --version >/dev/null 2>&1; then
+	start_mount "$region" "$mnt" allow_other
+	check strangers_record_nothing
+	stop_mount "$mnt"
+else
+	note "strangers: only root, with a build that others can read, can be somebody else"
+fi
 
 finish

@@ -43,6 +43,7 @@ enum udax_ioc_info_flags {
 	UDAX_INFO_DAMAGED = 4,	  /* damage was met: run fsck.udaxfs */
 	UDAX_INFO_LOCKDEP = 8,	  /* mounted with -o lockdep */
 	UDAX_INFO_LOCKSTAT = 16,  /* lock statistics are being taken */
+	UDAX_INFO_RECORDING = 32, /* somebody records (UDAX_IOC_RECORD_START) */
 };
 
 struct udax_ioc_info {
@@ -148,6 +149,96 @@ struct udax_ioc_lockstat_control {
 
 /** Switch lock statistics. For the owner of the mount and root: EPERM. EINVAL: ON and OFF. */
 #define UDAX_IOC_LOCKSTAT_CONTROL _IOW(UDAX_IOC_MAGIC, 5, struct udax_ioc_lockstat_control)
+
+/* ---- recording ------------------------------------------------------------------------------------ */
+
+enum udax_ioc_event_kind {
+	UDAX_EVENT_THREAD = 0, /* text: the name of `thread`; before its other events */
+	UDAX_EVENT_SITE = 1, /* text: "src/file.c:123", which `thread` stands for; before its use */
+	UDAX_EVENT_CONTENDED = 2, /* of a lock: the thread begins to wait for it, */
+	UDAX_EVENT_ACQUIRED = 3,  /* has it, */
+	UDAX_EVENT_RELEASED = 4,  /* had it */
+	UDAX_EVENT_SLEEPS = 5,	  /* on a condition that the lock protects, */
+	UDAX_EVENT_WOKEN = 6,	  /* until here */
+	UDAX_EVENT_OPERATION =
+		7, /* a request of the kernel is served; code: its opcode (linux/fuse.h) */
+	UDAX_EVENT_FAULT = 8,	/* of a client, who: which; code: 1 for stores */
+	UDAX_EVENT_FILL = 9,	/* the kernel is given a copy */
+	UDAX_EVENT_RECALL = 10, /* a client, who, is asked for what it holds; code: its sequence */
+	UDAX_EVENT_GATE = 11,	/* a range is about to change its layout */
+};
+
+/* Of the kinds from OPERATION on. */
+enum udax_ioc_event_step {
+	UDAX_STEP_BEGIN = 0,
+	UDAX_STEP_END = 1,	/* with a result: 0 or -errno */
+	UDAX_STEP_LATE = 2,	/* of a recall: the client has not answered in time */
+	UDAX_STEP_NOTIFY = 3,	/* of a gate: the kernel is asked to drop its copies, */
+	UDAX_STEP_CLOSING = 4,	/* who is in is waited for, */
+	UDAX_STEP_CLOSED = 5,	/* nobody is in, */
+	UDAX_STEP_REOPENED = 6, /* or it is open again, with a result that says why */
+};
+
+#define UDAX_EVENT_TEXT 40
+
+struct udax_ioc_event {
+	__u64 time_ns; /* CLOCK_MONOTONIC */
+	__u32 thread;  /* of the daemon, in its own namespace */
+	__u8 kind;     /* enum udax_ioc_event_kind */
+	__u8 step;     /* enum udax_ioc_event_step */
+	__u8 class;    /* of a lock, as UDAX_IOC_LOCKSTAT numbers them */
+	__u8 exclusive;
+	union {
+		char text[UDAX_EVENT_TEXT]; /* ends with NUL; cut off where it is longer */
+		struct {
+			__u64 lock;   /* which one; means nothing but that it is the same */
+			__u64 number; /* which one of its class: an inode's number, if it has one */
+			__u64 reserved;
+			__u32 site; /* where; 0: not known */
+		} lock;
+		struct {
+			__u64 ino;
+			__u64 pos, len; /* len: all ones to the end of the file */
+			__u32 site;
+			__u32 who, code;
+			__s32 result;
+		} told;
+	} u;
+};
+
+struct udax_ioc_record {
+	__u32 version;	/* in */
+	__u32 capacity; /* in: events that may wait to be read, 1024 to 1048576; 72 bytes each */
+	__u64 id;	/* of the recording */
+};
+
+/**
+ * Begin to record what locks, requests, faults, fills, recalls and gates do, into a ring in the daemon's
+ * memory. It ends with UDAX_IOC_RECORD_STOP, or when its reader has read nothing for ten seconds and another
+ * one begins; until then it is the only one: EBUSY. For the owner of the mount and root: EPERM. EINVAL:
+ * the capacity. ENOMEM.
+ */
+#define UDAX_IOC_RECORD_START _IOWR(UDAX_IOC_MAGIC, 15, struct udax_ioc_record)
+
+#define UDAX_RECORD_EVENTS 280
+
+struct udax_ioc_record_read {
+	__u32 version; /* in */
+	__u32 count;
+	__u64 id;      /* in */
+	__u64 dropped; /* events that found the ring full, since the beginning: they are missing */
+	__u64 now_ns;  /* CLOCK_MONOTONIC, after the last of these events */
+	struct udax_ioc_event events[UDAX_RECORD_EVENTS];
+};
+
+/**
+ * The next events, and their end: fewer than UDAX_RECORD_EVENTS less one, and there are no more for now. Never
+ * waits. For the owner of the mount and root: EPERM. ESTALE: that recording has ended.
+ */
+#define UDAX_IOC_RECORD_READ _IOWR(UDAX_IOC_MAGIC, 16, struct udax_ioc_record_read)
+
+/** End the recording `id`, and drop what was not read. EPERM; ESTALE: it has ended. */
+#define UDAX_IOC_RECORD_STOP _IOW(UDAX_IOC_MAGIC, 17, struct udax_ioc_record)
 
 /* ---- who holds what --------------------------------------------------------------------------- */
 

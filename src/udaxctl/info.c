@@ -139,6 +139,8 @@ static void print_mount(const struct udax_ioc_info *info)
 	else
 		printf("off\n");
 	printf("  lockstat     %s\n", info->flags & UDAX_INFO_LOCKSTAT ? "on" : "off");
+	if (info->flags & UDAX_INFO_RECORDING)
+		printf("  recording    on\n");
 }
 
 static void print_info(const struct facts *facts)
@@ -176,6 +178,7 @@ static void json_mount(json_t *out, const struct udax_ioc_info *info)
 	cli_set_bool(out, "lockdep", info->flags & UDAX_INFO_LOCKDEP);
 	cli_set_uint(out, "lockdep_reports", info->lockdep_reports);
 	cli_set_bool(out, "lockstat", info->flags & UDAX_INFO_LOCKSTAT);
+	cli_set_bool(out, "recording", info->flags & UDAX_INFO_RECORDING);
 }
 
 static int json_info(const struct facts *facts)
