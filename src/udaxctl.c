@@ -14,10 +14,9 @@
 #include <time.h>
 
 static const struct verb *const verbs[] = {
-	&verb_info,	&verb_df,	&verb_map,	&verb_stat,
-	&verb_lockstat, &verb_record,	&verb_holders,	&verb_grow,
-	&verb_check,	&verb_punch,	&verb_zero,	&verb_collapse,
-	&verb_insert,	&verb_exchange, &verb_relocate, &verb_shutdown,
+	&verb_info,	&verb_df,      &verb_map,      &verb_stat,     &verb_lockstat, &verb_top,
+	&verb_record,	&verb_holders, &verb_grow,     &verb_check,    &verb_punch,    &verb_zero,
+	&verb_collapse, &verb_insert,  &verb_exchange, &verb_relocate, &verb_shutdown,
 };
 
 #define NVERBS (sizeof(verbs) / sizeof(verbs[0]))

@@ -2,39 +2,13 @@
 /*
  * stat.c - udaxctl stat: counters of a mount.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "udaxctl.h"
-
-struct counters {
-	struct udax_ioc_stat pages[4]; /* more than there will be */
-	unsigned npages;
-};
-
-static int read_counters(const struct target *target, struct counters *ret)
-{
-	uint32_t first = 0;
-
-	ret->npages = 0;
-	while (ret->npages < sizeof(ret->pages) / sizeof(ret->pages[0])) {
-		struct udax_ioc_stat *page = &ret->pages[ret->npages++];
-
-		memset(page, 0, sizeof(*page));
-		page->version = UDAX_IOC_VERSION;
-		page->first = first;
-		if (ioctl(target->fd, UDAX_IOC_STAT, page))
-			return ctl_refused(target->path, "reading counters", errno);
-		first += page->count;
-		if (!page->count || first >= page->total)
-			break;
-	}
-	return CTL_OK;
-}
+#include "udaxctl/counters.h"
 
 static void print_counters(const struct counters *now, const struct counters *before)
 {
@@ -71,14 +45,14 @@ static int watch_counters(const struct target *target, unsigned interval_s)
 {
 	struct counters both[2];
 	unsigned turn = 0;
-	int status = read_counters(target, &both[0]);
+	int status = counters_read(target, &both[0]);
 
 	if (status == CTL_OK)
 		print_counters(&both[0], NULL);
 	while (status == CTL_OK) {
 		sleep(interval_s);
 		turn = !turn;
-		status = read_counters(target, &both[turn]);
+		status = counters_read(target, &both[turn]);
 		if (status == CTL_OK) {
 			putchar('\n');
 			print_counters(&both[turn], &both[!turn]);
@@ -122,7 +96,7 @@ static int run_stat(const struct verb *verb, int argc, char **argv)
 	if (status == CTL_OK && interval_s) {
 		status = watch_counters(&target, interval_s);
 	} else if (status == CTL_OK) {
-		status = read_counters(&target, &counters);
+		status = counters_read(&target, &counters);
 		if (status == CTL_OK && options.json)
 			status = json_counters(&target, &counters);
 		else if (status == CTL_OK)
