@@ -7,7 +7,9 @@
 #   tests/tool_NAME.c   helper program tool_NAME that mount scripts use
 #   tests/other_NAME.c  program tool_NAME, which uses another library and nothing of ours
 #   tests/lib_NAME.c    linked into all of the above, but direct_NAME and unit_client_NAME, which
-#                       link libudax and tests/fake_daemon.c instead
+#                       link libudax, tests/fake_daemon.c and tests/lib_maps.c instead
+#   tests/broken_NAME.c a program from which one protection is taken, for tests of tests
+#   tests/seen_NAME.c   libseen_NAME.so, to be put in front of a program
 # scripts/test runs them; tests/mount_NAME.sh need no building.
 if(NOT CMOCKA_FOUND)
 	message(STATUS "cmocka is not installed: tests are not built")
@@ -24,7 +26,7 @@ endif()
 list(REMOVE_ITEM test_mains ${client_test_mains} ${CMAKE_SOURCE_DIR}/tests/tool_direct.c
 	${CMAKE_SOURCE_DIR}/tests/tool_facts.c)
 add_library(udaxtest STATIC ${test_libraries})
-target_link_libraries(udaxtest PUBLIC udaxfsck udaxcore PkgConfig::CMOCKA)
+target_link_libraries(udaxtest PUBLIC udaxfsck udaxcore PkgConfig::CMOCKA ${CMAKE_DL_LIBS})
 
 foreach(main IN LISTS test_mains)
 	get_filename_component(name ${main} NAME_WE)
@@ -55,7 +57,6 @@ target_sources(unit_fuzz_clientd PRIVATE ${clientd})
 if(LIBXML_FOUND)
 	target_link_libraries(unit_report PRIVATE udaxlab_core PkgConfig::LIBXML)
 endif()
-target_link_libraries(tool_storm PRIVATE ${CMAKE_DL_LIBS})
 
 # Experiments on this kernel and on the lab's: of the lab all but what stands between it and the core.
 if(TARGET udaxlab_engine)
@@ -83,7 +84,7 @@ endforeach()
 
 foreach(main IN LISTS client_test_mains)
 	get_filename_component(name ${main} NAME_WE)
-	add_executable(${name} ${main} tests/fake_daemon.c)
+	add_executable(${name} ${main} tests/fake_daemon.c tests/lib_maps.c)
 	target_link_libraries(${name} PRIVATE udaxclient PkgConfig::CMOCKA)
 	set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
 		${CMAKE_BINARY_DIR}/tests)
@@ -93,10 +94,35 @@ endforeach()
 foreach(main IN ITEMS tests/tool_direct.c contrib/direct_log.c)
 	get_filename_component(name ${main} NAME_WE)
 	add_executable(${name} ${main})
+	if(name STREQUAL tool_direct)
+		target_sources(${name} PRIVATE tests/lib_maps.c)
+	endif()
 	target_link_libraries(${name} PRIVATE udax)
 	set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
 		${CMAKE_BINARY_DIR}/tests)
 endforeach()
+
+# What is put in front of other people's programs, to look at their mappings.
+add_library(seen_maps MODULE tests/seen_maps.c tests/lib_maps.c)
+target_include_directories(seen_maps PRIVATE include)
+target_compile_options(seen_maps PRIVATE -fvisibility=hidden)
+target_link_libraries(seen_maps PRIVATE ${CMAKE_DL_LIBS})
+set_target_properties(seen_maps PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+
+# udaxrun as it is, but for one function of its library, which it finds beside itself.
+if(TARGET udaxrun_preload)
+	set(broken_keep ${CMAKE_BINARY_DIR}/tests/broken_keep)
+	add_library(broken_keep MODULE ${preload_sources} ${client_sources} tests/broken_keep.c)
+	target_include_directories(broken_keep PRIVATE include src src/client)
+	target_link_libraries(broken_keep PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
+	target_link_options(broken_keep PRIVATE -Wl,-z,nodelete -Wl,-z,now -Wl,--wrap=piece_take_back
+		-Wl,--version-script=${CMAKE_SOURCE_DIR}/src/preload/preload.map)
+	set_target_properties(broken_keep PROPERTIES PREFIX "" OUTPUT_NAME libudaxrun
+		LIBRARY_OUTPUT_DIRECTORY ${broken_keep})
+	add_custom_command(TARGET broken_keep POST_BUILD
+		COMMAND ${CMAKE_COMMAND} -E copy $<TARGET_FILE:udaxrun> ${broken_keep}/udaxrun)
+	add_dependencies(broken_keep udaxrun)
+endif()
 
 # libFuzzer brings its own main(), and is linked only where its instrumentation was asked for; elsewhere
 # what is fuzzed is compiled, so that compilers and clang-tidy look at it.

@@ -3,8 +3,8 @@
  * direct_client.c - libudax against a daemon that is a thread of the test (fake_daemon.h), so that what
  * the daemon says, and when, is in the test's hand.
  *
- * Each test is a process of its own: the library has one client a process. Every one of them asserts
- * that it ran direct.
+ * Each test is a process of its own: the library has one client a process. Every one of them proves at
+ * its end that it ran direct (fake_isolated).
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -31,6 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "maps.h"
 #include "proto.h"
 #include "sys.h"
 #include "udax/udax.h"
@@ -58,36 +59,9 @@ static char *map(int fd, unsigned pages, int prot)
 	return p;
 }
 
-/* Whether the page is mapped from the fake region, by /proc/self/maps. */
 static bool shows_region(const void *addr)
 {
-	FILE *maps = fopen("/proc/self/maps", "r");
-	unsigned long start, end, at = (unsigned long)addr;
-	char line[512], *rest;
-	bool found = false;
-
-	CHECK(maps);
-	while (fgets(line, sizeof(line), maps)) {
-		start = strtoul(line, &rest, 16);
-		end = *rest == '-' ? strtoul(rest + 1, NULL, 16) : 0;
-		if (start <= at && at < end)
-			found = strstr(line, "fake-region");
-	}
-	fclose(maps);
-	return found;
-}
-
-static unsigned count_maps(void)
-{
-	FILE *maps = fopen("/proc/self/maps", "r");
-	char line[512];
-	unsigned n = 0;
-
-	CHECK(maps);
-	while (fgets(line, sizeof(line), maps))
-		n++;
-	fclose(maps);
-	return n;
+	return maps_show(addr, "fake-region");
 }
 
 static void nap(unsigned ms)
@@ -577,6 +551,7 @@ static void fixed_places(void)
 	int fd, other;
 
 	fake_start(NULL);
+	fake_refusals_are_meant();
 	fd = fake_file(16);
 	other = fake_file(16);
 	fake_write(other, 0, "other", 6);
@@ -639,6 +614,7 @@ static void refusals(void)
 	int fd, null = open("/dev/null", O_RDWR);
 
 	fake_start(NULL);
+	fake_refusals_are_meant();
 	fd = fake_file(16);
 	CHECK(udax_mmap(NULL, PAGE, RW, MAP_PRIVATE, fd, 0) == MAP_FAILED && errno == ENODEV);
 	CHECK(udax_why() == UDAX_NOT_SHARED);
@@ -676,6 +652,7 @@ static void granules(void)
 	int fd;
 
 	fake_start(&(struct fake_options){ .granule_bytes = 2u << 20, .region_pages = 8192 });
+	fake_refusals_are_meant();
 	fd = fake_file(2048);
 	CHECK(udax_mmap(NULL, huge + PAGE, RW, MAP_SHARED, fd, 0) == MAP_FAILED);
 	CHECK(errno == ENODEV && udax_why() == UDAX_GRANULE);
@@ -715,7 +692,7 @@ static void many_pieces(void)
 	p = map(fd, pages, RW);
 	for (unsigned i = 0; i < pages; i++)
 		*(unsigned *)(p + (size_t)(i * 7 % pages) * PAGE) = i;
-	CHECK(count_maps() < 2 * 200 + 200);
+	CHECK(maps_count() < 2 * 200 + 200);
 	CHECK(stats().pieces <= 200 && stats().evicted >= 1800);
 	for (unsigned i = 0; i < pages; i++)
 		CHECK(*(unsigned *)(p + (size_t)(i * 7 % pages) * PAGE) == i);
@@ -1142,6 +1119,7 @@ static void losing_unmapped(void)
 
 	setenv("UDAX_RECONNECT_MS", "300", 1);
 	fake_start(NULL);
+	fake_refusals_are_meant();
 	fd = fake_file(16);
 	p = map(fd, 16, RW);
 	p[0] = 1;

@@ -17,6 +17,33 @@ a_buffer_may_lie_in_a_mapping() {
 	cmp "$ram/unaware/sink" "$mnt/unaware/sink"
 }
 
+# ---- of the check itself
+
+held_in_cached_mode() { # held_in_cached_mode COMMAND... - while somebody has mapped/mapped open without O_DIRECT
+	mkdir -p "$mnt/held"
+	exec 5>>"$mnt/held/mapped"
+	"$@"
+	exec 5>&-
+}
+
+without_zeroes() { # without_zeroes COMMAND... - what it prints, which the shell can hold then
+	set -o pipefail
+	"$@" | tr -d '\000'
+}
+
+a_mapping_of_the_kernel_does_not_pass() {
+	held_in_cached_mode fails_with 'not direct: the file is open without O_DIRECT' \
+		without_zeroes direct_by --stats tool_unaware "$mnt/held"
+	fails_with 'direct 0, by the kernel [1-9]' was_seen_direct
+}
+
+memory_that_is_populated_for_good_does_not_pass() {
+	mkdir "$mnt/kept"
+	PATH=$UDAX_BUILD/tests/broken_keep:$PATH fails_with '!maps_show((char *)p, MAPS_REGION)' \
+		without_zeroes direct tool_unaware "$mnt/kept" direct
+	direct tool_unaware "$mnt/kept" direct >"$work/is"
+}
+
 query="create table t(a integer primary key, b text, c blob);
 with recursive n(x) as (select 1 union all select x+1 from n where x<20000)
 	insert into t select x, 'row ' || (x * 7919 % 20011), zeroblob(x % 300) from n;
@@ -93,6 +120,8 @@ a_pool_of_libpmemobj_survives_a_kill() {
 region=$(make_region 512M) || exit 1
 start_mount "$region" "$mnt" || exit 1
 check a_buffer_may_lie_in_a_mapping
+check a_mapping_of_the_kernel_does_not_pass
+check memory_that_is_populated_for_good_does_not_pass
 check sqlite_with_a_mapping
 check sqlite_with_a_write_ahead_log
 check lmdb_with_writemap

@@ -4,7 +4,8 @@
  * mmap(2), mprotect(2), mremap(2), msync(2), madvise(2) and their like.
  *
  * Where a call has one answer the kernel is asked the same about a mapping of a memfd, and the answers have
- * to be equal, down to errno. Each test is a process of its own (fake_daemon.h).
+ * to be equal, down to errno. Each test is a process of its own, and proves at its end that it ran direct
+ * (fake_isolated).
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -231,6 +232,7 @@ static void questions(void)
 	bool same = true;
 
 	fake_start(NULL);
+	fake_refusals_are_meant();
 	CHECK(!ftruncate(memfd, (off_t)LEN));
 	make_place(&mine, &ours, fake_file(PAGES));
 	CHECK(udax_is_direct(mine.p, LEN));

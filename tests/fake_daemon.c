@@ -30,9 +30,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "maps.h"
 #include "proto.h"
 #include "sys.h"
 #include "udax/ioctl.h"
+#include "udax/udax.h"
 
 #define MAX_FILES 8
 #define MAX_PAGES 16384
@@ -91,7 +93,7 @@ static struct {
 	atomic_int fault_error, attach_error,
 		ioctl_error; /* a child of fork may not ask the mutex */
 	atomic_int failing_remaps;
-	bool lie, hold;
+	bool lie, hold, refusals;
 	uint32_t later_seq;
 	bool later_answered;
 } * fake;
@@ -100,6 +102,61 @@ void fake_fail(const char *file, int line, const char *what)
 {
 	fprintf(stderr, "%s:%d: %s\n", file, line, what);
 	_exit(1);
+}
+
+/* ---- that it ran direct ------------------------------------------------------------------------ */
+
+static struct udax_stats counted(void)
+{
+	struct udax_stats stats;
+
+	udax_stats(&stats, sizeof(stats));
+	return stats;
+}
+
+static void nothing_fell_back(void)
+{
+	const struct udax_stats stats = counted();
+
+	for (unsigned i = 0; i < UDAX_NR_REASONS && !fake->refusals; i++)
+		CHECK(!stats.refused[i] || i == UDAX_BAD_ARGUMENT);
+	CHECK(!maps_shared("fake-file"));
+}
+
+static void a_fault_follows_a_punch(void)
+{
+	const unsigned granule = fake->options.granule_bytes;
+	int fd = fake_file(granule / FAKE_PAGE);
+	struct udax_stats before;
+	volatile char *p = udax_mmap(NULL, granule, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	CHECK(p != MAP_FAILED);
+	*p = 'a';
+	CHECK(maps_show((char *)p, "fake-region"));
+	before = counted();
+	fake_punch(fd, 0, granule);
+	CHECK(!maps_show((char *)p, "fake-region") && *p == 0);
+	CHECK(counted().recalls > before.recalls && counted().faults > before.faults);
+}
+
+/* Whatever the body has made of the daemon and of signals ends here. */
+static void prove(void)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	sigdelset(&all, SIGALRM);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
+	CHECK(fake && counted().mmaps);
+	nothing_fell_back();
+	fake_error(0);
+	fake_refuse(0, 0);
+	a_fault_follows_a_punch();
+}
+
+void fake_refusals_are_meant(void)
+{
+	fake->refusals = true;
 }
 
 void fake_isolated(void (*body)(void), unsigned seconds)
@@ -113,6 +170,7 @@ void fake_isolated(void (*body)(void), unsigned seconds)
 		for (int sig = 1; sig < 32; sig++)
 			signal(sig, SIG_DFL); /* cmocka has handlers of its own */
 		body();
+		prove();
 		_exit(0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -219,6 +277,7 @@ static uint32_t block_new(void)
 	const unsigned n = granule_pages();
 	uint32_t step = fake->options.scattered ? 2 * n : n;
 
+	fake->next_block += (n - fake->next_block % n) % n; /* granules have become larger */
 	for (unsigned tries = 0; tries < fake->options.region_pages; tries++) {
 		uint32_t block = fake->next_block;
 

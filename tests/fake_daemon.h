@@ -25,8 +25,16 @@
 	} while (0)
 void fake_fail(const char *file, int line, const char *what) __attribute__((noreturn));
 
-/** fake_isolated - run @body in a child, which has @seconds; fails the cmocka test if it does not exit 0. */
+/**
+ * fake_isolated - run @body in a child, which has @seconds; fails the cmocka test if it does not exit 0.
+ *
+ * After @body that process proves that it ran direct: it has mapped something directly, nothing that could
+ * have been direct was refused or left to the kernel, and in a new file a store shows the region in
+ * /proc/self/maps, until a punch takes it away and the next touch is a fault. fake_refusals_are_meant() - but
+ * @body was to be refused something.
+ */
 void fake_isolated(void (*body)(void), unsigned seconds);
+void fake_refusals_are_meant(void);
 
 struct fake_options {
 	unsigned region_pages;	/* 4096 if 0 */

@@ -147,12 +147,29 @@ as_user() {
 	if [ "$(id -u)" = 0 ]; then runuser -u $user -- "$@"; else "$@"; fi
 }
 
-# direct COMMAND... - run it so; it must have had a direct mapping, and faults, and no mapping that was refused.
+# direct COMMAND... - run it under udaxrun, on $work/mnt. What udaxrun counts and what /proc/self/maps says must
+# both have it that it had direct mappings, and faults, and that nothing fell back; and in each of its processes
+# that mapped something a fault must follow a punch (seen_maps.c).
 direct() {
-	udaxrun --stats --require-direct "$@" 2>"$work/stats" || { cat "$work/stats"; return 1; }
+	direct_by --require-direct "$@"
+}
+
+# direct_by OPTION COMMAND... - as direct, with another option of udaxrun.
+direct_by() {
+	rm -f "$work/seen"
+	# shellcheck disable=SC2016 # that shell expands them
+	SEEN_MOUNT=$work/mnt SEEN_REPORT=$work/seen udaxrun --stats "$1" \
+		sh -c 'LD_PRELOAD=$0:$LD_PRELOAD exec "$@"' "$UDAX_BUILD/tests/libseen_maps.so" "${@:2}" \
+		2>"$work/stats" || { cat "$work/stats"; return 1; }
 	! grep 'mappings not direct' "$work/stats" || return 1
 	grep -v ' 0 direct mappings' "$work/stats" | grep -q ' direct mappings, [1-9][0-9]* faults' ||
 		{ cat "$work/stats"; return 1; }
+	was_seen_direct
+}
+
+was_seen_direct() {
+	[ -s "$work/seen" ] || { echo "no process had the region in /proc/self/maps"; return 1; }
+	! grep -v ': direct [1-9][0-9]*, by the kernel 0, well$' "$work/seen"
 }
 
 # --- regions ---

@@ -11,9 +11,12 @@
  *	faults			there were some since the last `faults`
  *	fork			go on in a child, and wait for it
  *	reattached		the file was attached again, and not lost
+ *
+ * At its end, and in each child, it proves that it ran direct (maps.h): what it touched last shows the region.
  */
 #include <err.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,6 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "maps.h"
 #include "udax/udax.h"
 
 #define LEN (16u << 20)
@@ -99,6 +103,20 @@ static void load(const char *pos, const char *text)
 		errx(1, "at %s: not \"%s\" but \"%s\"", pos, text, at(pos));
 }
 
+static void ran_direct(char *file)
+{
+	const char *wrong;
+
+	*(volatile char *)base = *(volatile char *)base;
+	if (!udax_is_direct(base, LEN) || !maps_show(base, MAPS_REGION))
+		errx(1, "not direct");
+	if (maps_shared(file))
+		errx(1, "mapped by the kernel");
+	wrong = maps_prove(dirname(file));
+	if (wrong)
+		errx(1, "not direct: %s", wrong);
+}
+
 static int verb(char **args)
 {
 	if (!strcmp(args[0], "store") && args[1] && args[2]) {
@@ -140,9 +158,10 @@ int main(int argc, char **argv)
 	close(fd);
 	for (char **args = argv + 2; *args;)
 		args += verb(args);
-	if (!udax_is_direct(base, LEN))
-		errx(1, "not direct");
-	if (udax_msync(base, LEN, MS_SYNC) || udax_munmap(base, LEN))
+	if (udax_msync(base, LEN, MS_SYNC))
+		err(1, "%s", argv[1]);
+	ran_direct(argv[1]);
+	if (udax_munmap(base, LEN))
 		err(1, "%s", argv[1]);
 	return 0;
 }

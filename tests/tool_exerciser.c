@@ -36,6 +36,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "maps.h"
 #include "udax/ioctl.h"
 #include "watch.h"
 
@@ -600,7 +601,7 @@ static int open_as(const struct file *f, unsigned which)
 	return fd;
 }
 
-static bool maps_shared(int fd)
+static bool can_be_shared(int fd)
 {
 	void *map = mmap(NULL, opt.max, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
@@ -621,7 +622,7 @@ static int open_in_mode(const struct file *f, unsigned mode)
 	for (unsigned i = 0; i < 5000; i++) {
 		int fd = open_as(f, which);
 
-		if (maps_shared(fd) == (mode != UNCACHED))
+		if (can_be_shared(fd) == (mode != UNCACHED))
 			return fd;
 		close(fd);
 		usleep(1000);
@@ -753,6 +754,22 @@ static void file_begin(struct file *f, const char *name)
 	check_all(f);
 }
 
+/* That the files were mapped directly until here, by what the kernel says. */
+static void ran_direct(void)
+{
+	const char *wrong;
+
+	for (unsigned i = 0; i < 2; i++)
+		if (ex.files[i].size) {
+			*(volatile unsigned char *)ex.files[i].map = ex.files[i].shadow[0];
+			must(maps_show(ex.files[i].map, MAPS_REGION), "the region is mapped");
+		}
+	must(!maps_shared("/ex"), "the kernel maps no file");
+	wrong = maps_prove(opt.dir);
+	if (wrong)
+		FAIL("not direct: %s", wrong);
+}
+
 static void process(struct worker *w, void *arg)
 {
 	char name[32];
@@ -771,6 +788,8 @@ static void process(struct worker *w, void *arg)
 	for (ex.nr = 1; ex.nr <= opt.nops && !atomic_load(&w->watch->stop); ex.nr++)
 		one_operation();
 	worker_op(w, "end");
+	if (opt.modes == DIRECT)
+		ran_direct();
 	for (unsigned i = 0; i < 2; i++) {
 		check_all(&ex.files[i]);
 		file_close(&ex.files[i]);

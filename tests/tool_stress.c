@@ -8,6 +8,7 @@
  *	-m MODE    cached: mappings, read, write, truncate, punch, zero, append, seek, fsync
  *	           uncached: collapse, insert, exchange instead of shared mappings
  *	           mixed: files are opened, some with O_DIRECT, for a few operations
+ *	           direct: all of it, under `udaxrun --require-direct`; mappings are whole granules of 2 MiB
  *	-e         ENOSPC is not a failure: the volume is small
  *	-w SECONDS after which an operation hangs (default 30)
  *
@@ -52,6 +53,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "maps.h"
 #include "udax/ioctl.h"
 #include "watch.h"
 
@@ -65,7 +67,10 @@
 #define MAX_IO (32u * PAGE)
 #define MAX_LOOKS 100u
 
-enum { CACHED, UNCACHED, MIXED };
+#define GRANULE (2u << 20)
+#define MAP_BYTES ((FILE_PAGES * PAGE + GRANULE - 1) / GRANULE * GRANULE)
+
+enum { CACHED, UNCACHED, MIXED, DIRECT };
 
 static struct options {
 	uint64_t seed;
@@ -744,9 +749,9 @@ static void handles_open(struct ctx *c, unsigned file, bool direct_first, struct
 	ret->fd = direct_first ? second : first;
 	ret->direct = direct_first ? first : second;
 	ret->append = open_file(c, file, O_APPEND);
-	ret->map = mmap(NULL, FILE_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, ret->fd, 0);
+	ret->map = mmap(NULL, MAP_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, ret->fd, 0);
 	if (ret->map == MAP_FAILED) {
-		MUST(c, opt.mode != CACHED && errno == ENODEV);
+		MUST(c, opt.mode != CACHED && opt.mode != DIRECT && errno == ENODEV);
 		ret->map = NULL;
 	} else {
 		MUST(c, opt.mode != UNCACHED);
@@ -756,7 +761,7 @@ static void handles_open(struct ctx *c, unsigned file, bool direct_first, struct
 static void handles_close(struct ctx *c, struct handles *h)
 {
 	if (h->map)
-		munmap(h->map, FILE_PAGES * PAGE);
+		munmap(h->map, MAP_BYTES);
 	MUST(c, close(h->fd) == 0);
 	MUST(c, close(h->direct) == 0);
 	MUST(c, close(h->append) == 0);
@@ -867,6 +872,20 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
+/* That the files were mapped directly until here, by what the kernel says. */
+static void ran_direct(struct ctx *c, const struct handles *all)
+{
+	const char *wrong;
+
+	for (unsigned i = 0; i < opt.nfiles; i++)
+		MUST(c,
+		     *(volatile unsigned char *)all[i].map | 1); /* a register: there is a block */
+	MUST(c, maps_shared(MAPS_REGION) && !maps_shared("/stress"));
+	wrong = maps_prove(opt.dir);
+	if (wrong)
+		worker_fail(c->w, "not direct: %s", wrong);
+}
+
 static void process(struct worker *w, void *arg)
 {
 	unsigned index = (unsigned)(w - w->watch->workers);
@@ -892,6 +911,8 @@ static void process(struct worker *w, void *arg)
 	for (unsigned i = 0; i < opt.nthreads; i++)
 		pthread_join(threads[i].id, NULL);
 	worker_op(w, "close everything");
+	if (opt.mode == DIRECT)
+		ran_direct(&c, all);
 	for (unsigned i = 0; opt.mode != MIXED && i < opt.nfiles; i++)
 		handles_close(&c, &all[i]);
 	worker_rest(w);
@@ -959,7 +980,7 @@ static void examine(struct worker *w, void *arg)
 
 static void parse(int argc, char **argv)
 {
-	static const char *const modes[] = { "cached", "uncached", "mixed" };
+	static const char *const modes[] = { "cached", "uncached", "mixed", "direct" };
 	int c;
 
 	opt.seed = (uint64_t)time(NULL);
@@ -981,7 +1002,7 @@ static void parse(int argc, char **argv)
 			opt.nfiles = (unsigned)strtoul(optarg, NULL, 0);
 			break;
 		case 'm':
-			while (opt.mode < 3 && strcmp(optarg, modes[opt.mode]) != 0)
+			while (opt.mode <= DIRECT && strcmp(optarg, modes[opt.mode]) != 0)
 				opt.mode++;
 			break;
 		case 'e':
@@ -995,7 +1016,7 @@ static void parse(int argc, char **argv)
 		}
 	}
 	nworkers = opt.nprocesses * opt.nthreads;
-	if (optind + 1 != argc || !opt.seconds || opt.mode > MIXED || !nworkers ||
+	if (optind + 1 != argc || !opt.seconds || opt.mode > DIRECT || !nworkers ||
 	    nworkers > MAX_WORKERS || !opt.nfiles || opt.nfiles > MAX_FILES) {
 		fprintf(stderr, "usage: tool_stress [OPTIONS] DIR; see tests/tool_stress.c\n");
 		exit(2);

@@ -20,6 +20,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "maps.h"
+
 #define STEP 16384u
 #define BYTES 9001u /* more than a page, and no multiple of one */
 #define FILE_BYTES (256 * (size_t)STEP)
@@ -166,25 +168,6 @@ static void refused(void)
 	MUST(pwritev2(sink, &iov, 1, 0, RWF_DSYNC) == -1 && errno == EOPNOTSUPP);
 }
 
-/* Whether the page is mapped from the file. */
-static bool shows(const char *name, const char *p)
-{
-	FILE *maps = fopen("/proc/self/maps", "r");
-	unsigned long start, end;
-	char line[4096], *dash;
-	bool found = false;
-
-	MUST(maps);
-	while (fgets(line, sizeof(line), maps)) {
-		start = strtoul(line, &dash, 16);
-		end = *dash == '-' ? strtoul(dash + 1, NULL, 16) : 0;
-		if (start <= (unsigned long)p && (unsigned long)p < end)
-			found = strstr(line, name);
-	}
-	fclose(maps);
-	return found;
-}
-
 static void open_all(void)
 {
 	for (unsigned i = 0; i < BYTES; i++)
@@ -216,7 +199,7 @@ int main(int argc, char **argv)
 	flags(fd);
 	if (direct)
 		refused();
-	MUST(shows("/mapped", base) == !direct);
+	MUST(maps_show(base, "/mapped") == !direct && maps_show(base, MAPS_REGION) == direct);
 	MUST(msync(base, FILE_BYTES, MS_SYNC) == 0);
 	MUST(fwrite(base, 1, FILE_BYTES, stdout) == FILE_BYTES && fflush(stdout) == 0);
 	return 0;
