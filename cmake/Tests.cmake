@@ -8,7 +8,7 @@
 #   tests/other_NAME.c  program tool_NAME, which uses another library and nothing of ours
 #   tests/lib_NAME.c    linked into all of the above, but direct_NAME and unit_client_NAME, which
 #                       link libudax, tests/fake_daemon.c and tests/lib_maps.c instead
-#   tests/broken_NAME.c a program from which one protection is taken, for tests of tests
+#   tests/broken_NAME.c a daemon broken_NAME from which one protection is taken, for tests of tests
 #   tests/seen_NAME.c   libseen_NAME.so, to be put in front of a program
 # scripts/test runs them; tests/mount_NAME.sh need no building.
 if(NOT CMOCKA_FOUND)
@@ -109,7 +109,18 @@ target_compile_options(seen_maps PRIVATE -fvisibility=hidden)
 target_link_libraries(seen_maps PRIVATE ${CMAKE_DL_LIBS})
 set_target_properties(seen_maps PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 
-# udaxrun as it is, but for one function of its library, which it finds beside itself.
+# The daemon as it is, but for functions of the core that are wrapped.
+set(broken_recall_wrap grant_recall)
+set(broken_close_wrap gate_recall_wait)
+foreach(name IN ITEMS broken_recall broken_close)
+	udax_program(${name} SOURCES src/udaxfs.c ${frontend} src/sigbus.c tests/${name}.c
+		LIBRARIES udaxpolicies PkgConfig::FUSE)
+	target_link_options(${name} PRIVATE -Wl,--wrap=${${name}_wrap})
+	set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
+		${CMAKE_BINARY_DIR}/tests)
+endforeach()
+
+# The same, of udaxrun, which finds its library beside itself.
 if(TARGET udaxrun_preload)
 	set(broken_keep ${CMAKE_BINARY_DIR}/tests/broken_keep)
 	add_library(broken_keep MODULE ${preload_sources} ${client_sources} tests/broken_keep.c)

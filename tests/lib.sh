@@ -23,10 +23,12 @@ set -u
 tests=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 : "${UDAX_BUILD:=$(dirname "$tests")/build/release}"
 : "${UDAX_TEST_LEVEL:=quick}" # or full: longer runs
+: "${UDAX_TEST_PASS:=first}"  # or again: what takes long has run already, as somebody else
 PATH=$UDAX_BUILD:$UDAX_BUILD/tests:$PATH:/usr/sbin:/sbin
 work=$(mktemp -d "${TMPDIR:-/tmp}/${0##*/}.XXXXXX") || exit 1
 ram=$(mktemp -d /dev/shm/udaxtest.XXXXXX 2>/dev/null) || ram=$work
 limit=60
+daemon=udaxfs
 user=udaxtest # who as_user is, for root
 mkdir "$work/state" "$work/mnt"
 chmod 711 "$work" "$ram"
@@ -201,7 +203,7 @@ _state() { echo "$work/state/$(tr / , <<<"$1")"; }
 _is_mounted() { grep -q "^[0-9]* [0-9]* [0-9:]* [^ ]* $1 " /proc/self/mountinfo; }
 _mounts() { awk -v dir="$work/" 'index($5, dir) == 1 { print $5 }' /proc/self/mountinfo | tac; }
 
-# start_mount REGION MOUNTPOINT [OPTIONS] - run the daemon in the background until it is mounted.
+# start_mount REGION MOUNTPOINT [OPTIONS] - run the daemon ($daemon) in the background until it is mounted.
 start_mount() {
 	local state status
 	state=$(_state "$2")
@@ -210,7 +212,7 @@ start_mount() {
 	echo "$1" >"$state/region"
 	(
 		trap - EXIT TERM INT
-		udaxfs -f -o "lockdep${3:+,$3}" "$1" "$2" >"$state/log" 2>&1 </dev/null &
+		"$daemon" -f -o "lockdep${3:+,$3}" "$1" "$2" >"$state/log" 2>&1 </dev/null &
 		echo $! >"$state/pid"
 		status=0
 		wait $! || status=$?

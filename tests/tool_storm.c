@@ -9,7 +9,7 @@
  * at once:
  *
  *	torn/N	  storers store words of family TORN anywhere; changers truncate, punch, zero, collapse,
- *		  insert and exchange. Any word there is 0 or of that family.
+ *		  insert, exchange, and copy from one to the other. Any word there is 0 or of that family.
  *	kept	  each storer has a word of its own in each page, and remembers what it stored; changers
  *		  only move the file (relocate), which nobody may notice. No store may be lost. (Its
  *		  last page is punched each time, so that there is a reason to move it again.)
@@ -23,9 +23,14 @@
  * is from, and is looked at again; one that does not become whole is a failure, and so are more of them in
  * a page than there are storers.
  *
- * A storer that was stopped for longer than the recall's deadline loses stores: those from before, and
- * those that it makes until its library has heard of the recall. So its parent tells it that it was
- * stopped; it forgets what it remembers, and remembers nothing for a while.
+ * A copy is the daemon's, which moves whole words where both ends are at a multiple of a cache line: so a word
+ * that stays half a word is none of its making.
+ *
+ * Each storer proves at its end that it ran direct (maps.h).
+ *
+ * A storer that does not answer a recall in time, because it was stopped or found no CPU, loses stores: but not
+ * without being told. Its library has counted that (udax_stats.late) before a page that was taken from it can be
+ * touched again, because the daemon says both on one stream. Then it forgets what it remembers.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -48,6 +53,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "maps.h"
 #include "udax/ioctl.h"
 #include "udax/udax.h"
 
@@ -70,9 +76,8 @@
 struct shared {
 	atomic_bool stop, failed;
 	char why[256];
-	atomic_ullong halves, stores, loads, changes, moves, files, deaths, stops, faults, recalls,
-		late;
-	atomic_uint stopped[NSTORERS]; /* how often: what it remembers is void */
+	atomic_ullong halves, stores, loads, changes, copies, moves, files, deaths, stops, faults,
+		recalls, late;
 };
 
 static struct shared *shared;
@@ -208,8 +213,7 @@ struct storer {
 	unsigned number;
 	volatile uint64_t *torn[NTORN], *kept;
 	uint64_t remembered[KEPT_PAGES];
-	unsigned stopped; /* shared->stopped when remembered[] was begun */
-	time_t trusts;	  /* what it stores from then on */
+	uint64_t late; /* as counted when remembered[] was begun */
 };
 
 static void load_torn(const volatile uint64_t *words, uint64_t at)
@@ -240,45 +244,70 @@ static void touch_torn(struct storer *s)
 	bus_is_expected = 0;
 }
 
+/* What udaxrun's library counts, if it is there. */
+static struct udax_stats counted(void)
+{
+	static void (*stats)(struct udax_stats *, size_t);
+	struct udax_stats s = { 0 };
+
+	if (!stats)
+		*(void **)&stats = dlsym(RTLD_DEFAULT, "udax_stats");
+	if (stats)
+		stats(&s, sizeof(s));
+	else
+		wrong("libudax is not there: run this under udaxrun");
+	return s;
+}
+
 static void touch_kept(struct storer *s)
 {
-	unsigned page = (unsigned)below(KEPT_PAGES - 1), stopped;
+	unsigned page = (unsigned)below(KEPT_PAGES - 1);
 	volatile uint64_t *word = s->kept + page * WORDS + s->number;
-	uint64_t is = *word;
+	uint64_t is = *word, late = counted().late; /* in this order */
 
-	stopped = atomic_load(&shared->stopped[s->number]);
-	if (stopped != s->stopped) {
-		for (unsigned i = 0; i < KEPT_PAGES; i++)
-			s->remembered[i] = 0;
-		s->stopped = stopped;
-		s->trusts = time(NULL) + 3;
-	}
+	if (late != s->late)
+		memset(s->remembered, 0, sizeof(s->remembered));
+	s->late = late;
 	if (s->remembered[page] && is != s->remembered[page])
 		wrong("storer %u: page %u has %llx, stored was %llx", s->number, page,
 		      (unsigned long long)is, (unsigned long long)s->remembered[page]);
-	/* If it is stopped between the two, it is told before it looks again. */
 	is = next_random() | 1;
-	s->remembered[page] = time(NULL) < s->trusts ? 0 : is;
+	s->remembered[page] = is;
 	*word = is;
 	atomic_fetch_add(&shared->stores, 1);
 }
 
-/* What udaxrun's library counts, if it is there. */
 static void count_faults(void)
 {
-	void (*stats)(struct udax_stats *, size_t) = dlsym(RTLD_DEFAULT, "udax_stats");
-	struct udax_stats s = { 0 };
+	const struct udax_stats s = counted();
 
-	if (!stats) {
-		wrong("libudax is not there: run this under udaxrun");
-		return;
-	}
-	stats(&s, sizeof(s));
 	if (s.mmaps < NTORN + 1)
 		wrong("%llu mappings are direct, not %d", (unsigned long long)s.mmaps, NTORN + 1);
+	if (!s.faults)
+		wrong("no faults");
 	atomic_fetch_add(&shared->faults, s.faults);
 	atomic_fetch_add(&shared->recalls, s.recalls);
 	atomic_fetch_add(&shared->late, s.late);
+}
+
+static void ran_direct(volatile uint64_t *kept)
+{
+	const char *why;
+
+	/* In the page that nobody remembers, and that a changer may still punch. */
+	for (unsigned tries = 0; !maps_show((void *)(uintptr_t)kept, MAPS_REGION); tries++) {
+		if (tries == 100) {
+			wrong("what was stored last is not in the region");
+			return;
+		}
+		*kept = 0;
+	}
+	if (maps_shared("/torn") || maps_shared("/kept"))
+		wrong("files are mapped by the kernel");
+	why = maps_prove(".");
+	if (why)
+		wrong("not direct: %s", why);
+	count_faults();
 }
 
 static void storer(unsigned number)
@@ -287,7 +316,6 @@ static void storer(unsigned number)
 	char path[32];
 
 	s.number = number;
-	s.stopped = atomic_load(&shared->stopped[number]);
 	for (unsigned i = 0; i < NTORN && running(); i++) {
 		snprintf(path, sizeof(path), "torn%u", i);
 		s.torn[i] = map(open_or_fail(path, O_RDWR), TORN_PAGES);
@@ -301,7 +329,7 @@ static void storer(unsigned number)
 			touch_kept(&s);
 	}
 	if (s.kept) /* else it was over before it began */
-		count_faults();
+		ran_direct(s.kept + (KEPT_PAGES - 1) * WORDS);
 }
 
 /* ---- changers ------------------------------------------------------------------------------------- */
@@ -320,6 +348,16 @@ static void exchange(int a, int b)
 	ioctl(a, UDAX_IOC_EXCHANGE, &e);
 }
 
+/* Cache lines, from anywhere to anywhere: holes get blocks, and who shows their zeroes is recalled. */
+static void copy(int from, int to)
+{
+	loff_t pos = (loff_t)(below(TORN_PAGES / 2 * PAGE) & ~63ull);
+	loff_t other = (loff_t)(below(TORN_PAGES / 2 * PAGE) & ~63ull);
+
+	if (copy_file_range(from, &pos, to, &other, (1 + below(64 * PAGE)) & ~63ull, 0) > 0)
+		atomic_fetch_add(&shared->copies, 1);
+}
+
 static void change(const int *torn)
 {
 	uint64_t first = below(TORN_PAGES), n = 1 + below(64);
@@ -328,7 +366,7 @@ static void change(const int *torn)
 					.len = n * PAGE };
 	int fd = torn[below(NTORN)];
 
-	switch (below(8)) {
+	switch (below(10)) {
 	case 0:
 		(void)!ftruncate(fd, (off_t)(first * PAGE + below(WORDS) * 8));
 		(void)!ftruncate(fd, (off_t)TORN_PAGES * PAGE);
@@ -349,6 +387,10 @@ static void change(const int *torn)
 	case 5:
 		ioctl(fd, UDAX_IOC_INSERT, &range);
 		(void)!ftruncate(fd, (off_t)TORN_PAGES * PAGE);
+		break;
+	case 6:
+	case 7:
+		copy(torn[below(NTORN)], fd);
 		break;
 	default:
 		exchange(fd, torn[below(NTORN)]);
@@ -513,7 +555,6 @@ static void disturb(pid_t *pids)
 	}
 	kill(pids[i], SIGSTOP);
 	usleep((useconds_t)below(600000));
-	atomic_fetch_add(&shared->stopped[i], 1);
 	kill(pids[i], SIGCONT);
 	atomic_fetch_add(&shared->stops, 1);
 }
@@ -565,14 +606,14 @@ int main(int argc, char **argv)
 		disturb(pids);
 	}
 	well = end(pids);
-	printf("%llu stores, %llu loads, %llu changes, %llu moves, %llu foreign files, %llu deaths, "
+	printf("%llu stores, %llu loads, %llu changes, of them %llu copies, %llu moves, %llu foreign files, %llu deaths, "
 	       "%llu stops, %llu half words; %llu faults, %llu recalls, %llu late\n",
 	       (unsigned long long)shared->stores, (unsigned long long)shared->loads,
-	       (unsigned long long)shared->changes, (unsigned long long)shared->moves,
-	       (unsigned long long)shared->files, (unsigned long long)shared->deaths,
-	       (unsigned long long)shared->stops, (unsigned long long)shared->halves,
-	       (unsigned long long)shared->faults, (unsigned long long)shared->recalls,
-	       (unsigned long long)shared->late);
+	       (unsigned long long)shared->changes, (unsigned long long)shared->copies,
+	       (unsigned long long)shared->moves, (unsigned long long)shared->files,
+	       (unsigned long long)shared->deaths, (unsigned long long)shared->stops,
+	       (unsigned long long)shared->halves, (unsigned long long)shared->faults,
+	       (unsigned long long)shared->recalls, (unsigned long long)shared->late);
 	if (!well)
 		printf("FAILED: %s\n", shared->why);
 	return well ? 0 : 1;
