@@ -11,6 +11,11 @@
  *
  * Values are numbers that only rise, so that an old one is known when it is seen. Pages are filled
  * with one 8-byte word, which carries the number of its file: a foreign page is known too.
+ *
+ * The kernel copies and clears bytes, not words: who reads while another writes or clears can find a word torn,
+ * its first bytes of one value and the rest of another (seen on tmpfs and ext4 as well, about once in a million
+ * reads). 0x200 that follows 0x1ff can then look like 0x100, which is old. So a number that is written while
+ * others look is sealed with a check sum, and what is not whole is looked at again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -129,6 +134,46 @@ static void write_word(struct worker *w, int fd, uint64_t pos, uint64_t word)
 	MUST(w, pwrite(fd, &word, sizeof(word), (off_t)pos) == (ssize_t)sizeof(word));
 }
 
+/* ---- sealed numbers ------------------------------------------------------------------------------- */
+
+enum { SUM_BITS = 24, MAX_LOOKS = 100 };
+
+/* Never that of zero, so a number of which the first or last bytes are cleared is told from both. */
+static uint64_t sum_of(uint64_t n)
+{
+	return (n + 1) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - SUM_BITS);
+}
+
+static uint64_t seal(uint64_t n)
+{
+	return n << SUM_BITS | sum_of(n);
+}
+
+/* False: it is torn. @looks counts that, because nobody tears a word for ever. */
+static bool unseal(struct worker *w, const char *how, uint64_t word, unsigned *looks,
+		   uint64_t *ret_n)
+{
+	*ret_n = word >> SUM_BITS;
+	if (!word || word == seal(*ret_n))
+		return true;
+	if (++*looks > MAX_LOOKS)
+		worker_fail(w, "%s shows %llx, which is no number, however often one looks", how,
+			    (unsigned long long)word);
+	return false;
+}
+
+static uint64_t read_number(struct worker *w, const char *how, int fd, uint64_t pos)
+{
+	unsigned looks = 0;
+	uint64_t n;
+
+	while (!unseal(w, how, read_word(w, fd, pos), &looks, &n))
+		;
+	return n;
+}
+
+/* ---- mappings -------------------------------------------------------------------------------------- */
+
 /* The compiler neither keeps nor repeats these. */
 static uint64_t load(const uint64_t *p)
 {
@@ -198,6 +243,19 @@ static bool try_load(const uint64_t *p, uint64_t *ret_word)
 	on_sigbus = &here;
 	*ret_word = load(p);
 	on_sigbus = NULL;
+	return true;
+}
+
+/* False: SIGBUS. @ret_n: 0, or what was sealed there. */
+static bool load_number(struct worker *w, const char *how, const uint64_t *p, uint64_t *ret_n)
+{
+	unsigned looks = 0;
+	uint64_t word;
+
+	do {
+		if (!try_load(p, &word))
+			return false;
+	} while (!unseal(w, how, word, &looks, ret_n));
 	return true;
 }
 
@@ -297,9 +355,10 @@ static void recycle(struct worker *w)
 	}
 }
 
+/* The owner's is the last byte. If it is zero and others are not, the word was torn by a punch. */
 static void judge_victim(struct worker *w, uint64_t word, unsigned page)
 {
-	if (word && OWNER(word) != 'v')
+	if (OWNER(word) && OWNER(word) != 'v')
 		worker_fail(w, "page %u of the victim shows %llx, of another file", page,
 			    (unsigned long long)word);
 }
@@ -405,7 +464,7 @@ static void keep_storing(struct worker *w, void *arg)
 		atomic_store(&the.started, n);
 		/* A load first: it maps the page read-only, so that the store is an upgrade. */
 		try_load(word, &seen);
-		try_store(word, n);
+		try_store(word, seal(n));
 		atomic_store(&the.done, n);
 	}
 }
@@ -419,20 +478,31 @@ static void keep_writing_back(struct worker *w, void *arg)
 	}
 }
 
-static void judge_cleared(struct worker *w, const char *how, uint64_t before, uint64_t word)
+static void judge_cleared(struct worker *w, const char *how, uint64_t before, uint64_t n)
 {
-	if (word && word <= before)
+	if (n && n <= before)
 		worker_fail(w, "%s shows %llu, but %llu was stored before the clearing began", how,
-			    (unsigned long long)word, (unsigned long long)before);
+			    (unsigned long long)n, (unsigned long long)before);
+}
+
+static void judge_read(struct worker *w, const char *how, uint64_t before, uint64_t pos)
+{
+	judge_cleared(w, how, before, read_number(w, how, the.direct, pos));
+}
+
+/* Behind EOF there is nothing to judge. */
+static void judge_mapping(struct worker *w, uint64_t before, const uint64_t *p)
+{
+	uint64_t n;
+
+	if (load_number(w, "the mapping", p, &n))
+		judge_cleared(w, "the mapping", before, n);
 }
 
 static void a_write_upgrade_looks_at_the_end_again(struct worker *w)
 {
-	uint64_t word;
-
 	open_both(w, 8);
-	word = load(the.map + 5 * WORDS);
-	MUST(w, word == 0 && ftruncate(the.fd, PAGE) == 0);
+	MUST(w, load(the.map + 5 * WORDS) == 0 && ftruncate(the.fd, PAGE) == 0);
 	if (try_store(the.map + 5 * WORDS, 1))
 		worker_fail(w, "a store behind EOF was no SIGBUS");
 	start(keep_storing, (void *)(uintptr_t)(5 * PAGE));
@@ -442,9 +512,8 @@ static void a_write_upgrade_looks_at_the_end_again(struct worker *w)
 		worker_op(w, "truncate down and up, stored %llu", (unsigned long long)before);
 		MUST(w, ftruncate(the.fd, PAGE) == 0);
 		MUST(w, ftruncate(the.fd, 8 * PAGE) == 0);
-		judge_cleared(w, "an O_DIRECT read", before, read_word(w, the.direct, 5 * PAGE));
-		if (try_load(the.map + 5 * WORDS, &word))
-			judge_cleared(w, "the mapping", before, word);
+		judge_read(w, "an O_DIRECT read", before, 5 * PAGE);
+		judge_mapping(w, before, the.map + 5 * WORDS);
 	}
 }
 
@@ -459,11 +528,10 @@ static void a_store_during_a_punch_does_not_come_back(struct worker *w)
 
 		worker_op(w, "punch, stored %llu", (unsigned long long)before);
 		punch(w, the.fd, 2 * PAGE, 3 * PAGE);
-		judge_cleared(w, "the mapping", before, load(the.map + 3 * WORDS));
-		judge_cleared(w, "an O_DIRECT read", before, read_word(w, the.direct, 3 * PAGE));
+		judge_mapping(w, before, the.map + 3 * WORDS);
+		judge_read(w, "an O_DIRECT read", before, 3 * PAGE);
 		MUST(w, msync(the.map, 8 * PAGE, MS_SYNC) == 0);
-		judge_cleared(w, "an O_DIRECT read after msync", before,
-			      read_word(w, the.direct, 3 * PAGE));
+		judge_read(w, "an O_DIRECT read after msync", before, 3 * PAGE);
 	}
 }
 
@@ -478,13 +546,13 @@ static void queued_writeback_does_not_undo_a_punch(struct worker *w)
 
 		worker_op(w, "store %llu everywhere", (unsigned long long)n);
 		for (unsigned i = 0; i < npages; i++)
-			store(the.map + i * WORDS, n);
+			store(the.map + i * WORDS, seal(n));
 		worker_op(w, "punch everything, and look");
 		punch(w, the.fd, 0, npages * PAGE);
-		judge_cleared(w, "the mapping", n, load(the.map + page * WORDS));
+		judge_mapping(w, n, the.map + page * WORDS);
 		MUST(w, fsync(the.fd) == 0);
 		for (unsigned i = 0; i < npages; i++)
-			judge_cleared(w, "an O_DIRECT read", n, read_word(w, the.direct, i * PAGE));
+			judge_read(w, "an O_DIRECT read", n, i * PAGE);
 	}
 }
 
@@ -1095,12 +1163,16 @@ static void look_at_all(struct worker *w, int fd, const uint64_t *map)
 {
 	for (unsigned i = 0; i < MODE_THREADS; i++) {
 		uint64_t before = atomic_load(&published[i]);
-		uint64_t word = map ? load(map + i * WORDS) : read_word(w, fd, i * PAGE);
+		const char *how = map ? "a mapping" : "a read";
+		uint64_t n;
 
-		if (word < before)
-			worker_fail(w, "%s shows %llu of thread %u, which had written %llu",
-				    map ? "a mapping" : "a read", (unsigned long long)word, i,
-				    (unsigned long long)before);
+		if (!map)
+			n = read_number(w, how, fd, i * PAGE);
+		else
+			MUST(w, load_number(w, how, map + i * WORDS, &n));
+		if (n < before)
+			worker_fail(w, "%s shows %llu of thread %u, which had written %llu", how,
+				    (unsigned long long)n, i, (unsigned long long)before);
 	}
 }
 
@@ -1119,9 +1191,9 @@ static void open_in_any_mode(struct worker *w, void *arg)
 		map = mmap(NULL, MODE_THREADS * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 		look_at_all(w, fd, map == MAP_FAILED ? NULL : map);
 		if (map == MAP_FAILED)
-			write_word(w, fd, me * PAGE, n);
+			write_word(w, fd, me * PAGE, seal(n));
 		else
-			store(map + me * WORDS, n);
+			store(map + me * WORDS, seal(n));
 		atomic_store(&published[me], n);
 		look_at_all(w, fd, NULL);
 		if (map != MAP_FAILED)
