@@ -15,12 +15,17 @@
 #include <fcntl.h>
 #include <libpmem.h>
 #include <linux/falloc.h>
+#include <linux/userfaultfd.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,6 +38,7 @@
 #define MSYNC_STORES 2000
 #define ACCESSES 4000000
 #define PUNCHES 200
+#define FAULTS 10000ul /* pieces: libudax maps 24000 at most */
 #define MAPPERS 64
 
 static int fd;
@@ -213,6 +219,81 @@ static void row_first_write_touch(void)
 	first_touch(0);
 }
 
+/* Every second page is a hole, so that no fault is answered with more than its page. */
+static void row_fault(void)
+{
+	uint64_t sum = 0;
+
+	if (ftruncate(fd, 0) || ftruncate(fd, (off_t)(2 * FAULTS * PAGE)))
+		die("truncate");
+	for (unsigned i = 0; i < FAULTS; i++)
+		if (pwrite(fd, "x", 1, (off_t)(2 * i * PAGE)) != 1)
+			die("write");
+	map = mmap(NULL, 2 * FAULTS * PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		die("mmap");
+	start();
+	for (unsigned i = 0; i < FAULTS; i++)
+		sum += map[2 * i * PAGE];
+	report(FAULTS);
+	if (sum != FAULTS * 'x') {
+		fputs("bench_direct: other bytes\n", stderr);
+		exit(1);
+	}
+}
+
+/* The other process: wait for a touch, put a page there, which wakes. Ends with the one that touches. */
+static void serve_faults(int uffd)
+{
+	static unsigned char page[PAGE] __attribute__((aligned(PAGE))) = { 'x' };
+	struct uffd_msg msg;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (read(uffd, &msg, sizeof(msg)) == (ssize_t)sizeof(msg)) {
+		struct uffdio_copy copy = { .dst = msg.arg.pagefault.address & ~(PAGE - 1),
+					    .src = (uintptr_t)page,
+					    .len = PAGE };
+
+		if (ioctl(uffd, UFFDIO_COPY, &copy))
+			die("UFFDIO_COPY");
+	}
+	die("userfaultfd");
+}
+
+static int userfaultfd_of(void *mem, size_t bytes)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .range = { (uintptr_t)mem, bytes },
+				       .mode = UFFDIO_REGISTER_MODE_MISSING };
+	int uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+
+	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api) || ioctl(uffd, UFFDIO_REGISTER, &reg))
+		die("userfaultfd");
+	return uffd;
+}
+
+static void row_bare_fault(void)
+{
+	uint64_t sum = 0;
+	int uffd;
+	pid_t pid;
+
+	map = mmap(NULL, FAULTS * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (map == MAP_FAILED)
+		die("mmap");
+	uffd = userfaultfd_of(map, FAULTS * PAGE);
+	pid = fork();
+	if (pid == 0)
+		serve_faults(uffd);
+	start();
+	for (unsigned i = 0; i < FAULTS; i++)
+		sum += map[i * PAGE];
+	report(FAULTS);
+	kill(pid, SIGKILL);
+	if (sum != FAULTS * 'x')
+		exit(1);
+}
+
 /* Punch pages that @n processes have mapped, and touch again in between. */
 static void punch(unsigned n)
 {
@@ -267,6 +348,8 @@ static const struct {
 	{ "msync_durable", row_msync_durable },
 	{ "first_touch", row_first_touch },
 	{ "first_write_touch", row_first_write_touch },
+	{ "fault", row_fault },
+	{ "bare_fault", row_bare_fault },
 	{ "punch_1", row_punch_1 },
 	{ "punch_64", row_punch_64 },
 };
