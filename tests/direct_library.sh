@@ -3,12 +3,12 @@
 #
 # libudax on a real mount, through its public header (tests/tool_direct.c, contrib/direct_log.c):
 # what other processes change is seen at once, children have mappings, and a daemon that is killed
-# and started again is found again.
+# and started again is found again. With granules of 4 KiB and of 2 MiB.
 . "$(dirname "$0")/lib.sh"
 
 mnt=$work/mnt
-region=$(make_region 256M) || exit 1
-start_mount "$region" "$mnt" assume_pmem || skip_all "no mount"
+# Of the mount at hand: its options, and where its last granule ends when EOF is at 8192.
+options='' granule_end=0
 
 bytes_at() { dd if="$1" iflag=direct,skip_bytes,count_bytes skip="$2" count="$3" status=none; }
 
@@ -27,7 +27,7 @@ what_others_change_is_seen() {
 		sh "udaxctl punch $mnt/b 0 4096" load 0 '' faults load 4096 second \
 		sh "udaxctl collapse $mnt/b 0 4096" load 0 second load 4096 third faults \
 		sh "udaxctl insert $mnt/b 4096 4096" load 0 second load 4096 '' load 8192 third \
-		sh "truncate -s 8192 $mnt/b" bus 8193 bus 12000000 load 0 second \
+		sh "truncate -s 8192 $mnt/b" bus $((granule_end + 1)) bus 12000000 load 0 second \
 		sh "truncate -s 16M $mnt/b" load 8192 '' store 8192 again load 8192 again
 }
 
@@ -51,7 +51,7 @@ a_daemon_that_was_killed_is_found_again() {
 	crash_mount "$mnt"
 	touch "$work/go"
 	sleep 0.5 # it asks in vain meanwhile
-	start_mount "$region" "$mnt" assume_pmem
+	start_mount "$region" "$mnt" "$options"
 	wait "$client"
 	same after "$(bytes_at "$mnt/d" 4096 5)"
 }
@@ -65,7 +65,7 @@ without_a_daemon_it_ends_in_time() {
 	# The mount is dead: what comes after the SIGBUS is msync, which says so.
 	grep -q 'Input/output error' "$work/out"
 	_unmount "$mnt" lazily
-	start_mount "$region" "$mnt" assume_pmem
+	start_mount "$region" "$mnt" "$options"
 }
 
 a_cached_file_is_refused_with_the_reason() {
@@ -79,16 +79,24 @@ a_cached_file_is_refused_with_the_reason() {
 the_example_keeps_a_log() {
 	direct_log "$mnt/log" one two >/dev/null
 	same "one two three" "$(direct_log "$mnt/log" three | paste -sd' ')"
-	remount "$mnt" assume_pmem
+	remount "$mnt" "$options"
 	same "one two three" "$(direct_log "$mnt/log" | paste -sd' ')"
 }
 
-check stores_are_what_others_read
-check what_others_change_is_seen
-check children_share_it
-check a_cached_file_is_refused_with_the_reason
-check the_example_keeps_a_log
-check a_daemon_that_was_killed_is_found_again
-check without_a_daemon_it_ends_in_time
-stop_mount "$mnt"
+for granule in 4K 2M; do
+	options=assume_pmem,granule=$granule
+	[ $granule = 4K ] && granule_end=8192 || granule_end=2097152
+	region=$(make_region 256M) || exit 1
+	start_mount "$region" "$mnt" "$options" || exit 1
+	for test in stores_are_what_others_read what_others_change_is_seen children_share_it \
+		a_cached_file_is_refused_with_the_reason a_daemon_that_was_killed_is_found_again \
+		without_a_daemon_it_ends_in_time; do
+		_title="granule $granule: ${test//_/ }" check $test
+	done
+	# It maps its log, which is no whole granule of 2M.
+	[ $granule = 2M ] || check the_example_keeps_a_log
+	stop_mount "$mnt"
+	_title="granule $granule: fsck finds nothing" check fsck_clean "$region"
+	rm "$region"
+done
 finish

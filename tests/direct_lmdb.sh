@@ -7,7 +7,7 @@
 #
 # Debian packages LMDB without them, so they are built from its source package. That comes from the mirror
 # that apt uses for everything else, over a configuration of our own: the machine's stays as it is.
-# In the copy the seed is made a fixed one.
+# In the copy the seed is made a fixed one. With a granule of 2 MiB LMDB cannot be direct: direct_programs.sh.
 . "$(dirname "$0")/lib.sh"
 
 mnt=$work/mnt

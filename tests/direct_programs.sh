@@ -3,6 +3,11 @@
 #
 # Programs that know nothing of udaxfs, unmodified under `udaxrun --require-direct`: what they compute is
 # the same as on another filesystem, and their mappings were direct.
+#
+# With a granule of 2 MiB, as many devices have it, only fio can be so: it maps whole files of a size that one
+# chooses. SQLite maps as much as the file has just now, LMDB and SQLite's write-ahead log have a small file of locks
+# besides, and libpmemobj looks at a pool's first page before all of it. These are refused, with that reason and
+# without a mapping of another kind; SQLite then goes on by read(2) where it can.
 . "$(dirname "$0")/lib.sh"
 
 mnt=$work/mnt
@@ -117,6 +122,24 @@ a_pool_of_libpmemobj_survives_a_kill() {
 	unless_locked direct tool_pmemobj check "$mnt/pool" "$acknowledged"
 }
 
+# is_refused COMMAND... - it maps no whole granules, and what it does instead is its own affair.
+is_refused() {
+	udaxrun --stats "$@" >"$work/is" 2>"$work/stats" || true
+	grep -q ' mappings not direct: address, length or offset is not a multiple of the granule' "$work/stats" ||
+		{ cat "$work/stats"; return 1; }
+	grep -q ' 0 faults' "$work/stats"
+}
+
+sqlite_goes_on_without_a_mapping() {
+	is_refused sqlite3 "$mnt/db2" "pragma mmap_size=268435456; $query"
+	sqlite3 "$ram/db2" "pragma mmap_size=268435456; $query" | diff - "$work/is"
+}
+what_maps_no_whole_granules_is_refused() {
+	is_refused sqlite3 "$mnt/wal2" "pragma journal_mode=wal; create table t(a);"
+	is_refused tool_lmdb "$mnt/lmdb2" 42
+	is_refused tool_pmemobj create "$mnt/pool2"
+}
+
 region=$(make_region 512M) || exit 1
 start_mount "$region" "$mnt" || exit 1
 check a_buffer_may_lie_in_a_mapping
@@ -134,4 +157,12 @@ _title='fio, libpmem: verifies what it stores' check fio_verifies_what_it_stores
 check a_pool_of_libpmemobj_survives_a_kill
 stop_mount "$mnt"
 check fsck_clean "$region"
+start_mount "$region" "$mnt" assume_pmem,granule=2M || exit 1
+_title='granule 2M: fio, mmap: verifies what it stores' check fio_verifies_what_it_stores mmap
+_title='granule 2M: fio, libpmem: verifies what it stores' \
+	check fio_verifies_what_it_stores libpmem --iodepth=1 --direct=1
+_title='granule 2M: sqlite goes on without a mapping' check sqlite_goes_on_without_a_mapping
+_title='granule 2M: what maps no whole granules is refused' check what_maps_no_whole_granules_is_refused
+stop_mount "$mnt"
+_title='granule 2M: fsck clean' check fsck_clean "$region"
 finish
