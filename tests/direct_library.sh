@@ -41,7 +41,7 @@ children_share_it() {
 
 a_daemon_that_was_killed_is_found_again() {
 	local client
-	rm -f "$work/go"
+	rm -f "$work/go" "$work/ready"
 	truncate -s 16M "$mnt/d"
 	UDAX_RECONNECT_MS=20000 tool_direct "$mnt/d" store 0 before \
 		sh "touch $work/ready; while [ ! -e $work/go ]; do sleep 0.02; done" \

@@ -40,7 +40,7 @@ all_storms_end() {
 no_store_is_lost_and_no_foreign_byte_is_seen() {
 	cat "$work/$1.said"
 	same 0 "$(cat "$work/$1.status")" 'how it ended'
-	same '' "$(grep -E '(^| )0 (changes|copies|moves|deaths|stops|faults|recalls)' "$work/$1.said")" 'what never happened'
+	same '' "$(grep -E '(^| )0 (changes|copies|deaths|stops|faults|recalls)' "$work/$1.said")" 'what never happened'
 	[ "$(counter "$1" faults)" -gt 1000 ]
 	[ "$(counter "$1" recalls)" -gt 100 ]
 }
