@@ -726,6 +726,49 @@ static void pieces_that_continue_each_other_become_one(void **state)
 	fake_isolated(neighbours, 20);
 }
 
+static size_t resident(char *p, size_t pages)
+{
+	static unsigned char vec[16384];
+	size_t n = 0;
+
+	CHECK(pages <= sizeof(vec) && !mincore(p, pages * PAGE, vec));
+	for (size_t i = 0; i < pages; i++)
+		n += vec[i] & 1;
+	return n;
+}
+
+/* Pages of zeroes that can be stored over are memory of the process's own. */
+static void many_zeroes(void)
+{
+	enum { PAGES = 16384, MAPPINGS = 3, MOST = 64 << 20 };
+	char *p[MAPPINGS];
+	size_t n = 0;
+	int fd;
+
+	fake_start(&(struct fake_options){ .run_pages = 16 });
+	fd = fake_file(PAGES);
+	for (unsigned i = 0; i < MAPPINGS; i++) {
+		p[i] = map(fd, PAGES, RW);
+		for (size_t page = 0; page < PAGES; page++)
+			CHECK(p[i][page * PAGE] == 0);
+	}
+	for (unsigned i = 0; i < MAPPINGS; i++)
+		n += resident(p[i], PAGES);
+	CHECK(n <= MOST / PAGE && n > MOST / PAGE / 2);
+	for (size_t page = 0; page < PAGES; page += 1000) {
+		p[0][page * PAGE] = (char)(page / 1000 + 1);
+		CHECK(p[1][page * PAGE] == (char)(page / 1000 + 1) && p[1][page * PAGE + 1] == 0);
+	}
+	CHECK(!udax_populate(p[2], (size_t)PAGES * PAGE, UDAX_POPULATE_READ));
+	CHECK(resident(p[2], PAGES) == PAGES); /* who asks for it has it */
+}
+
+static void zeroes_do_not_cost_as_much_as_the_hole_is_large(void **state)
+{
+	(void)state;
+	fake_isolated(many_zeroes, 60);
+}
+
 /* ---- descriptors ------------------------------------------------------------------------------- */
 
 static void closing(void)
@@ -1370,6 +1413,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_granule_of_2_MiB_is_mapped_whole_or_refused),
 		cmocka_unit_test(pieces_of_the_region_are_bounded),
 		cmocka_unit_test(pieces_that_continue_each_other_become_one),
+		cmocka_unit_test(zeroes_do_not_cost_as_much_as_the_hole_is_large),
 		cmocka_unit_test(descriptors_and_locks_of_the_program_are_its_own),
 		cmocka_unit_test(a_program_that_closes_everything_keeps_its_mappings),
 		cmocka_unit_test(the_mappings_of_a_child_work),

@@ -32,6 +32,7 @@
 #include "clerk.h"
 #include "span.h"
 #include "spare.h"
+#include "zeroes.h"
 
 #define PAGE_BYTES 4096u
 #define HUGE_BYTES (2u << 20)
@@ -90,6 +91,7 @@ struct client {
 	struct call *populating, *deferred;
 	uint64_t reconnect_ns;
 	char *zeroes; /* ZERO_BYTES of them */
+	struct zeroes shown;
 };
 
 #define ZERO_BYTES 65536u

@@ -19,8 +19,8 @@
 #include "file.h"
 #include "mapping.h"
 #include "sys.h"
+#include "zeroes.h"
 
-#define ZEROES_AROUND (16u * PAGE_BYTES)
 #define WINDOWS_AHEAD 16
 #define EVICT_SOME 64
 #define EVICT_MANY 256
@@ -136,6 +136,15 @@ static void put_zeroes(struct client *client, const struct mapping *m, uint64_t 
 	spare_wake(client, start, end - start);
 }
 
+/* Where @page is touched. */
+static void show_zeroes(struct client *client, const struct mapping *m, uint64_t page, uint64_t end)
+{
+	end = min_u64(end, page + ZEROES_AROUND);
+	if (m->prot & PROT_WRITE)
+		zeroes_put(client, page, end);
+	put_zeroes(client, m, page, end);
+}
+
 /* ---- asking ---------------------------------------------------------------------------------- */
 
 static struct pending *pending_at(const struct file *file, uint64_t addr)
@@ -227,7 +236,7 @@ void touch(struct client *client, uint64_t addr, bool write)
 		return;
 	}
 	if (piece && !write) {
-		put_zeroes(client, m, page, min_u64(piece->span.end, page + ZEROES_AROUND));
+		show_zeroes(client, m, page, piece->span.end);
 		return;
 	}
 	if (m->file->state == DEAD) {
@@ -309,7 +318,7 @@ static bool apply(struct client *client, struct mapping *m, const struct pending
 		count_add(client, COUNT_GRANTS_ZERO, 1);
 		err = piece_add(client, start, end, PIECE_ZERO, 0);
 		if (!err)
-			put_zeroes(client, m, p->addr, min_u64(end, p->addr + ZEROES_AROUND));
+			show_zeroes(client, m, p->addr, end);
 		break;
 	case PROTO_BEHIND_EOF:
 		count_add(client, COUNT_GRANTS_BEHIND_EOF, 1);
