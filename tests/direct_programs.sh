@@ -88,8 +88,10 @@ fio_verifies_what_it_stores() {
 	grep -q 'err= 0' "$work/fio"
 }
 
-# A pool is locked by flock(2), and on a busy machine that of a process which has just ended can be let
-# go of a moment later.
+# A pool is locked by flock(2), which is of the open file, and libpmemobj opens and locks it more than once in one
+# process. libudax keeps a copy of the descriptor while the file is mapped, and a thread of its own closes that
+# after munmap(2) has returned: on a busy machine the lock of before is then still there. (The next process finds
+# it free: all that the one before had open was closed before it could be waited for.)
 #
 # unless_locked COMMAND... - again, for 20 s at most, while it says so; whatever else fails is a failure.
 unless_locked() {
