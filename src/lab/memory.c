@@ -31,10 +31,12 @@ struct arena {
 	struct mem mem;
 	unsigned char *base;
 	size_t used, room;
+	unsigned nlive; /* pieces that are handed out */
 	/* What was in use when it was saved: the bytes, one range behind the other, and where they go. */
 	unsigned char *saved;
 	struct range *ranges;
 	size_t saved_used, nranges;
+	unsigned saved_nlive;
 };
 
 struct block {
@@ -52,6 +54,7 @@ static void *arena_alloc(struct mem *mem, size_t bytes)
 	if (bytes > arena->room || sizeof(*block) + span > arena->room - arena->used)
 		return NULL;
 	arena->used += sizeof(*block) + span;
+	arena->nlive++;
 	block->bytes = span;
 	block->freed = false;
 	return memset(block + 1, 0, span);
@@ -59,9 +62,10 @@ static void *arena_alloc(struct mem *mem, size_t bytes)
 
 static void arena_free(struct mem *mem, void *ptr)
 {
+	struct arena *arena = (struct arena *)mem;
 	struct block *block = (struct block *)ptr - 1;
 
-	(void)mem;
+	arena->nlive--;
 	block->freed = true;
 	memset(ptr, FREED, block->bytes);
 }
@@ -128,6 +132,7 @@ int arena_save(struct mem *mem)
 		return -ENOMEM;
 	arena->nranges = n;
 	arena->saved_used = arena->used;
+	arena->saved_nlive = arena->nlive;
 	n = bytes = 0;
 	for (size_t off = 0; next_range(arena, &off, &range); bytes += range.len) {
 		arena->ranges[n++] = range;
@@ -146,6 +151,12 @@ void arena_restore(struct mem *mem)
 		from += arena->ranges[i].len;
 	}
 	arena->used = arena->saved_used;
+	arena->nlive = arena->saved_nlive;
+}
+
+unsigned arena_nlive(const struct mem *mem)
+{
+	return ((const struct arena *)mem)->nlive;
 }
 
 /* ---- medium -------------------------------------------------------------------------------------- */

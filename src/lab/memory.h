@@ -20,6 +20,9 @@ void arena_delete(struct mem *arena);
 int arena_save(struct mem *arena);
 void arena_restore(struct mem *arena);
 
+/** arena_nlive - how many pieces are handed out. */
+unsigned arena_nlive(const struct mem *arena);
+
 /** Called before each store of the core's: a range of the medium, and whether zeroes go there. */
 typedef void (*medium_watch)(void *ctx, uint64_t off, size_t len, bool zero,
 			     const struct sync_site *site);

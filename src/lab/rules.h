@@ -15,6 +15,7 @@
  *	cache-differs	a clean folio shows something else than the medium, and nobody is at work
  *	lost-in-crash	after a crash something is missing that was durable, or there that never was
  *	damaged-by-crash	... the volume cannot be mounted, or the checker finds something
+ *	leak		memory or a reference of the core is left when everything was closed (leaks.c)
  *	deadlock, no-progress, lock-order, lock-balance, lock-assert, held-over-wait (sync_lab.c, sched.c)
  *	assertion, wild-access	the core has stopped itself, or should have
  */

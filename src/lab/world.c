@@ -21,6 +21,7 @@
 #include "frontend.h"
 #include "inode.h"
 #include "kernel.h"
+#include "leaks.h"
 #include "layout.h"
 #include "namespace.h"
 #include "operate.h"
@@ -159,6 +160,7 @@ static int make_volume(struct lab *lab)
 
 	if (err)
 		return fail(lab, err, "the volume cannot be formatted");
+	w->nlive = arena_nlive(lab->mem);
 	err = volume_mount(lab->medium, &env, &w->vol, why, sizeof(why));
 	if (err)
 		snprintf(lab->err, lab->err_len, "the volume cannot be mounted: %s", why);
@@ -219,7 +221,7 @@ static int leave_free(struct lab *lab, unsigned wanted)
 	struct world *w = lab->w;
 	struct layout_ctx ctx = { .may_wait = true };
 	struct cred cred = { 0 };
-	struct inode *root, *ballast;
+	struct inode *root, *ballast = NULL;
 	uint64_t page = 0;
 	int err = inode_get(w->vol, ROOT_INO, &root);
 
@@ -230,6 +232,8 @@ static int leave_free(struct lab *lab, unsigned wanted)
 	while (!err && alloc_nfree(w->vol) > wanted)
 		err = layout_fallocate(ballast, FALLOC_FL_KEEP_SIZE, page++ * BLOCK_BYTES,
 				       BLOCK_BYTES, &ctx);
+	if (ballast)
+		inode_put(ballast);
 	return err;
 }
 
@@ -356,6 +360,8 @@ static void examine(void *ctx)
 	struct lab *lab = ctx;
 
 	rules_check_end(lab->w);
+	if (lab->sched->end == RUN_COMPLETE && !lab->w->crashed)
+		leaks_check(lab->w);
 }
 
 static uint64_t outcome(void *ctx)

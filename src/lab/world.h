@@ -9,6 +9,7 @@
  *	frontend.c	requests and messages into the core, as src/fuse_*.c and src/clientd*.c do
  *	history.c	what was stored and seen; what a file could have shown
  *	rules.c		mappings and blocks: what must never be
+ *	leaks.c		what is left when everything was given back
  *
  * All of it stands in one arena, so a run begins by putting that back, and the medium. Everything that
  * tasks share is an object of the scheduler's (sched.h): who looks at it or changes it has come to a
@@ -129,6 +130,7 @@ struct world {
 	struct region *medium;
 	struct sync *sync;
 	struct volume *vol;
+	unsigned nlive; /* pieces of memory there were before it was mounted */
 	struct inode *inodes[SCENARIO_MAX_FILES];
 	struct kfile files[SCENARIO_MAX_FILES];
 	struct process processes[SCENARIO_MAX_PROCESSES];
