@@ -75,6 +75,8 @@ static void the_smallest_scenario_has_defaults(void **state)
 	assert_int_equal(s->granule_bytes, 4096);
 	assert_int_equal(s->nworkers, 10);
 	assert_int_equal(s->free_pages, UINT_MAX);
+	assert_int_equal(s->nfailures, 0);
+	assert_int_equal(s->window_pages, 1);
 	assert_int_equal(s->nfiles, 0);
 	assert_int_equal(s->nprocesses, 1);
 	assert_int_equal(s->nthreads, 1);
@@ -89,6 +91,7 @@ static void the_geometry_is_read(void **state)
 {
 	struct scenario *s = parse("races 16, 17,999\nvolume 1M\ngranule 8K\nworkers 1\nfree 0\n"
 				   "without keep-cache,bounced-io\n"
+				   "failures 2\nwindow 8\n"
 				   "title a  b, c = d # no title any more\n"
 				   "process p\nthread t in p\nrestart\n");
 
@@ -102,6 +105,8 @@ static void the_geometry_is_read(void **state)
 	assert_int_equal(s->nworkers, 1);
 	assert_int_equal(s->free_pages, 0);
 	assert_int_equal(s->without, WITHOUT_KEEP_CACHE | WITHOUT_BOUNCED_IO);
+	assert_int_equal(s->nfailures, 2);
+	assert_int_equal(s->window_pages, 8);
 	assert_string_equal(s->title, "a  b, c = d");
 	free(s);
 }
@@ -226,6 +231,8 @@ static const struct {
 	{ "writeback a 0", { .kind = OP_WRITEBACK, .end = 2 } },
 	{ "drop a 0", { .kind = OP_DROP, .end = 2 } },
 	{ "pin a 1", { .kind = OP_PIN, .first = 2, .end = 4 } },
+	{ "unmap a 0..1", { .kind = OP_UNMAP, .end = 4 } },
+	{ "spoil b 1", { .kind = OP_SPOIL, .file = 1, .first = 2, .end = 4 } },
 	{ "fork c", { .kind = OP_FORK, .process = 1 } },
 	{ "stop p", { .kind = OP_STOP } },
 	{ "continue c", { .kind = OP_CONTINUE, .process = 1 } },
@@ -433,6 +440,8 @@ static void numbers_are_bounded(void **state)
 	refuse_line("workers 0", "1:9: the number of workers is 1 to 64, and '0' is not");
 	refuse_line("free 16385",
 		    "1:6: the number of free blocks is 0 to 16384, and '16385' is not");
+	refuse_line("failures 3", "1:10: the number of failures is 0 to 2, and '3' is not");
+	refuse_line("window 0", "1:8: a window is 1 to 8, and '0' is not");
 	refuse_line("free -1", "1:6: '-1' is no number; the number of free blocks is 0 to 16384");
 }
 

@@ -216,7 +216,7 @@ static bool fault(struct process *p, unsigned file, unsigned page, bool write)
 	int err;
 
 	sched_point(p->w->sched, &p->object, ACCESS_READ);
-	if (p->hung_up || !p->alive)
+	if (p->hung_up || !p->alive || !front_is_attached(p, file))
 		return false;
 	err = front_fault(p, file, page, write);
 	if (err)
@@ -305,12 +305,45 @@ void client_detach(struct process *p, unsigned file)
 	p->ndetached[file]++;
 	sched_touch(p->w->sched, &p->object, ACCESS_WRITE);
 	klock_unexcl(p->w->sched, &p->mmap_lock);
-	front_faulter(p);
 	front_reader(p);
 	if (p->attachments[file]) /* it may have been killed meanwhile */
+		grant_abandon(p->attachments[file]);
+	klock_unexcl(p->w->sched, &p->reader);
+	/* The reader does not wait for a fault that is under way; who is the last to need it, forgets it. */
+	front_faulter(p);
+	front_reader(p);
+	if (p->attachments[file])
 		front_detach(p, file);
 	klock_unexcl(p->w->sched, &p->reader);
 	klock_unexcl(p->w->sched, &p->faulter);
+}
+
+/* ---- unmapping ----------------------------------------------------------------------------------- */
+
+static bool has_read_all(void *arg)
+{
+	const struct process *p = arg;
+
+	return p->first_message == p->nmessages || !p->alive || p->hung_up;
+}
+
+/* As libudax does: not while a fault of its own is under way, whose grant would be mapped afterwards. */
+void client_unmap(struct process *p, unsigned file, unsigned first, unsigned end)
+{
+	struct sched *s = p->w->sched;
+	char what[48];
+
+	front_faulter(p);
+	sched_wait(s, has_read_all, p, &p->object, ACCESS_READ, UINT64_MAX, "its messages", NULL);
+	snprintf(what, sizeof(what), "mmap_lock of %s", p->name);
+	klock_excl(s, &p->mmap_lock, what);
+	for (unsigned page = first; page < end; page++) {
+		p->ptes[file][page].kind = PTE_NONE;
+		sched_touch(s, &p->ptes[file][page].object, ACCESS_WRITE);
+	}
+	klock_unexcl(s, &p->mmap_lock);
+	front_return(p, file, first, end);
+	klock_unexcl(s, &p->faulter);
 }
 
 /* ---- fork --------------------------------------------------------------------------------------- */

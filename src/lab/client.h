@@ -15,6 +15,9 @@ void client_start(struct process *p);
 int client_attach(struct process *p, unsigned file, bool writable);
 void client_detach(struct process *p, unsigned file);
 
+/** client_unmap - pages [@first, @end) are unmapped, and mapped anew: nothing of them is granted any more. */
+void client_unmap(struct process *p, unsigned file, unsigned first, unsigned end);
+
 /** client_load, client_store - through a direct mapping; false: SIGBUS. */
 bool client_load(struct process *p, unsigned file, unsigned cell, uint64_t *ret_value);
 bool client_store(struct process *p, unsigned file, unsigned cell, uint64_t value);

@@ -38,7 +38,7 @@ struct search {
 	struct timespec begin;
 
 	uint64_t random; /* the other strategies */
-	unsigned priorities[SCHED_MAX_TASKS + 1];
+	unsigned priorities[SCHED_FAILURE + 1];
 	uint64_t changes[32];
 	const char *schedule; /* what is left of it */
 };
@@ -350,7 +350,7 @@ static void draw_priorities(struct search *search)
 {
 	unsigned depth = search->opt->depth, longest = search->ret->max_decisions;
 
-	for (unsigned i = 0; i <= SCHED_MAX_TASKS; i++)
+	for (unsigned i = 0; i <= SCHED_FAILURE; i++)
 		search->priorities[i] = depth + (unsigned)(random_next(search) % 1000000);
 	for (unsigned i = 0; i + 1 < depth && i < sizeof(search->changes) / 8; i++)
 		search->changes[i] = random_next(search) % (longest ? longest : 1);
@@ -410,7 +410,7 @@ static unsigned choose_given(struct strategy *st, struct sched *s, uint32_t enab
 		return first_of(enabled);
 	if (!deviates(search, search->depth, &chosen))
 		chosen = usual(enabled, current);
-	if (chosen > SCHED_CLOCK || !(enabled >> chosen & 1)) {
+	if (chosen > SCHED_FAILURE || !(enabled >> chosen & 1)) {
 		search->confused = true;
 		return SCHED_NOBODY;
 	}

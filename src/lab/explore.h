@@ -4,9 +4,9 @@
  *
  * A *decision* is a point of the scheduler where more than one could go on. Going on with whoever ran is
  * free, and so is choosing anybody when that one cannot; everything else is a preemption (also to let
- * time pass while somebody could run). An interleaving is written as a *schedule*: the decisions,
+ * time pass while somebody could run, or something fail). An interleaving is written as a *schedule*: the decisions,
  * counted from 0, at which somebody else was chosen than the one who ran, or the first who can:
- * "12.2,40.0" chooses task 2 at decision 12 and task 0 at decision 40. Task 15 is the clock.
+ * "12.2,40.0" chooses task 2 at decision 12 and task 0 at decision 40. Task 15 is the clock, 16 a failure.
  *
  * Exhaustive search goes depth first through all decisions within a bound of preemptions, and raises the
  * bound, so the first counterexample has the fewest. A state that was reached before with as few

@@ -170,7 +170,8 @@ int front_open(struct process *p, unsigned file, bool direct, bool read_only)
 						    .direct = direct,
 						    .read_only = read_only,
 						    .flags = flags,
-						    .mode = mode };
+						    .mode = mode,
+						    .sync_seen = grant_sync_seen(inode) };
 	return err;
 }
 
@@ -341,10 +342,10 @@ int front_write(struct world *w, unsigned file, unsigned first, unsigned end, in
 	return n < 0 ? n : n / (int)CELL_BYTES;
 }
 
-int front_fsync(struct world *w, unsigned file)
+int front_fsync(struct process *p, unsigned file)
 {
-	struct request rq = request_begin(w);
-	int err = file_sync(w->inodes[file], NULL);
+	struct request rq = request_begin(p->w);
+	int err = file_sync(p->w->inodes[file], &p->handles[file].sync_seen);
 
 	rest(&rq);
 	return err;
@@ -410,6 +411,15 @@ static void check_failure_heeded(struct world *w, unsigned file, int err)
 			   file_name(w, file));
 }
 
+/* What private views have put into the kernel's cache; while that lasts, the mode is kept. */
+static void drop_copies(struct world *w, unsigned file)
+{
+	if (!mode_hold_uncached(w->inodes[file]))
+		return;
+	kernel_notify(w, file, 0, 0);
+	mode_release(w->inodes[file], 0);
+}
+
 int front_fallocate(struct world *w, unsigned file, int mode, unsigned first, unsigned end)
 {
 	struct request rq = request_begin(w);
@@ -423,6 +433,8 @@ int front_fallocate(struct world *w, unsigned file, int mode, unsigned first, un
 
 	check_failure_heeded(w, file, err);
 	rest(&rq);
+	if (!err && mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE))
+		drop_copies(w, file);
 	rules_check_mappings(w);
 	return err;
 }
@@ -439,6 +451,10 @@ int front_exchange(struct world *w, unsigned file, unsigned first, unsigned end,
 						    (uint64_t)(end - first) * CELL_BYTES, &ctx));
 
 	rest(&rq);
+	if (!err) {
+		drop_copies(w, file);
+		drop_copies(w, other);
+	}
 	rules_check_mappings(w);
 	return err;
 }
@@ -464,6 +480,13 @@ static unsigned id_file(uint32_t id)
 static unsigned id_ndetached(uint32_t id)
 {
 	return id / SCENARIO_MAX_FILES;
+}
+
+bool front_is_attached(const struct process *p, unsigned file)
+{
+	const struct attachment *att = p->attachments[file];
+
+	return att && !att->abandoned && att->id == make_id(p, file);
 }
 
 static bool holds(const struct sched *s, enum lock_class class)
@@ -575,25 +598,59 @@ static void granted(struct fault *fault)
 					   .region_off = fault->region_off });
 }
 
+static int serve(struct served *served, unsigned file, bool may_wait)
+{
+	struct fault fault = served->fault;
+	int err;
+
+	served->fault.att = served->p->attachments[file]; /* it may have died, and be detached */
+	if (!served->fault.att)
+		return -ECONNRESET;
+	served->id = served->fault.att->id;
+	served->fault.may_wait = may_wait;
+	err = fault_serve(&served->fault);
+	if (err == -EAGAIN)
+		served->fault = fault;
+	return err;
+}
+
+/*
+ * Whoever reads what the client sends serves it, if that needs no wait; else it is the faulter's, who
+ * delays only this client.
+ */
 int front_fault(struct process *p, unsigned file, unsigned page, bool write)
 {
 	struct world *w = p->w;
 	uint64_t granule = w->medium->granule_bytes, pos = (uint64_t)page << BLOCK_SHIFT;
+	uint64_t window = (uint64_t)w->scenario->window_pages << BLOCK_SHIFT;
 	struct served served = { .p = p };
 	int err;
 
+	if (window < granule)
+		window = granule;
 	served.fault = (struct fault){ .pos = pos,
-				       .first = pos / granule * granule,
-				       .end = pos / granule * granule + granule,
+				       .first = pos / window * window,
+				       .end = pos / window * window + window,
 				       .write = write,
-				       .may_wait = true,
 				       .granted = granted };
+	front_reader(p);
+	err = serve(&served, file, false);
+	klock_unexcl(w->sched, &p->reader);
+	if (err != -EAGAIN)
+		return err;
 	front_faulter(p);
-	served.fault.att = p->attachments[file]; /* it may have died, and be detached */
-	served.id = served.fault.att ? served.fault.att->id : 0;
-	err = served.fault.att ? fault_serve(&served.fault) : -ECONNRESET;
+	err = serve(&served, file, true);
 	klock_unexcl(w->sched, &p->faulter);
 	return err;
+}
+
+void front_return(struct process *p, unsigned file, unsigned first, unsigned end)
+{
+	front_reader(p);
+	if (p->attachments[file])
+		grant_returned(p->attachments[file], (uint64_t)first << BLOCK_SHIFT,
+			       (uint64_t)(end - first) << BLOCK_SHIFT);
+	klock_unexcl(p->w->sched, &p->reader);
 }
 
 void front_acknowledge(struct process *p, unsigned file, uint32_t seq)

@@ -42,12 +42,15 @@ int front_exchange(struct world *w, unsigned file, unsigned first, unsigned end,
 		   unsigned other_first);
 int front_copy(struct world *w, unsigned file, unsigned first, unsigned end, unsigned other,
 	       unsigned other_first);
-int front_fsync(struct world *w, unsigned file);
+int front_fsync(struct process *p, unsigned file);
 int front_seek(struct world *w, unsigned file, unsigned first, unsigned *ret_cell);
 
 /** front_attach - @p may map @file. front_detach - it maps nothing of it any more. */
 int front_attach(struct process *p, unsigned file, bool writable);
 void front_detach(struct process *p, unsigned file);
+
+/** front_is_attached - @p has attached @file, and no thread of its has begun to detach it. */
+bool front_is_attached(const struct process *p, unsigned file);
 
 /** front_faulter - become the daemon's thread that serves @p's faults; klock_unexcl(&p->faulter) ends it. */
 void front_faulter(struct process *p);
@@ -57,6 +60,9 @@ void front_reader(struct process *p);
 
 /** front_fault - @p has touched a page; the answer comes as a message. */
 int front_fault(struct process *p, unsigned file, unsigned page, bool write);
+
+/** front_return - @p maps nothing of pages [@first, @end) any more, and says so unasked. */
+void front_return(struct process *p, unsigned file, unsigned first, unsigned end);
 
 /** front_acknowledge - @p has given back what recall @seq asked for. */
 void front_acknowledge(struct process *p, unsigned file, uint32_t seq);

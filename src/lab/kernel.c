@@ -776,7 +776,7 @@ int kernel_fsync(struct process *p, unsigned file)
 		flush(p->w, file, 0, p->w->files[file].size_cells);
 		err = tell_failure(p, file);
 	}
-	result = front_fsync(p->w, file);
+	result = front_fsync(p, file);
 	return err ? err : result;
 }
 

@@ -32,6 +32,8 @@ struct arena {
 	unsigned char *base;
 	size_t used, room;
 	unsigned nlive; /* pieces that are handed out */
+	bool (*fails)(void *ctx);
+	void *fails_ctx;
 	/* What was in use when it was saved: the bytes, one range behind the other, and where they go. */
 	unsigned char *saved;
 	struct range *ranges;
@@ -51,6 +53,8 @@ static void *arena_alloc(struct mem *mem, size_t bytes)
 	size_t span = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 	struct block *block = (struct block *)(arena->base + arena->used);
 
+	if (arena->fails && arena->fails(arena->fails_ctx))
+		return NULL;
 	if (bytes > arena->room || sizeof(*block) + span > arena->room - arena->used)
 		return NULL;
 	arena->used += sizeof(*block) + span;
@@ -152,6 +156,14 @@ void arena_restore(struct mem *mem)
 	}
 	arena->used = arena->saved_used;
 	arena->nlive = arena->saved_nlive;
+}
+
+void arena_watch(struct mem *mem, bool (*fails)(void *ctx), void *ctx)
+{
+	struct arena *arena = (struct arena *)mem;
+
+	arena->fails = fails;
+	arena->fails_ctx = ctx;
 }
 
 unsigned arena_nlive(const struct mem *mem)
@@ -329,6 +341,7 @@ void medium_restore(struct region *r)
 {
 	struct medium *m = medium_of(r);
 
+	bad_map_clear(r->bad);
 	for (size_t i = 0; i < m->nchanged; i++) {
 		size_t off = (size_t)m->changed[i] * CACHELINE_BYTES;
 

@@ -20,6 +20,9 @@ void arena_delete(struct mem *arena);
 int arena_save(struct mem *arena);
 void arena_restore(struct mem *arena);
 
+/** arena_watch - @fails(@ctx) is asked before each piece is handed out: whether there is none. */
+void arena_watch(struct mem *arena, bool (*fails)(void *ctx), void *ctx);
+
 /** arena_nlive - how many pieces are handed out. */
 unsigned arena_nlive(const struct mem *arena);
 

@@ -12,8 +12,10 @@
 
 #include "client.h"
 #include "frontend.h"
+#include "inode.h"
 #include "kernel.h"
 #include "memory.h"
+#include "region.h"
 #include "rules.h"
 
 /* One operation under way. */
@@ -77,6 +79,22 @@ static void end_all(struct operation *o, bool done)
 		end_one(o, o->events[i], done);
 }
 
+/* Whether an error of a load may be one of memory, and not what a plain file would give. */
+static bool may_have_failed(const struct operation *o)
+{
+	return o->w->sched->failures < o->w->scenario->nfailures;
+}
+
+/*
+ * A change of the layout that has failed half-way goes on some day: until then it is under way. One that has
+ * failed otherwise has changed nothing.
+ */
+static void end_change(struct operation *o)
+{
+	if (!o->result || !atomic_load(&o->w->inodes[o->op->file]->half_changed))
+		end_all(o, !o->result);
+}
+
 static struct event *event_of(struct operation *o, unsigned i)
 {
 	return &o->w->history.events[o->events[i]];
@@ -134,8 +152,9 @@ static void op_load(struct operation *o)
 		unsigned number = begin(o, EVENT_LOAD, cell, 0);
 		struct event *e = &o->w->history.events[number];
 		uint64_t value = 0;
-		bool there = is_attached(o) ? client_load(p, o->op->file, cell, &value)
-					    : kernel_load(p, o->op->file, cell, &value);
+		bool direct = is_attached(o);
+		bool there = direct ? client_load(p, o->op->file, cell, &value)
+				    : kernel_load(p, o->op->file, cell, &value);
 
 		/*
 		 * Of one who is dead, or late, nothing is promised but that he sees nobody else's; nor
@@ -146,8 +165,15 @@ static void op_load(struct operation *o)
 			      client_is_late(p, o->op->file, cell / PAGE_CELLS) ||
 			      (!is_attached(o) && !is_cached(o)) ||
 			      (is_cached(o) && may_be_cut_off(&o->w->history, e));
-		end_one(o, number, true);
 		o->result = there ? 0 : -EFAULT;
+		/* What another thread has detached is not there any more. */
+		if (!there &&
+		    (may_have_failed(o) || (direct && !front_is_attached(p, o->op->file)) ||
+		     rules_page_is_bad(o->w, o->op->file, cell / PAGE_CELLS))) {
+			end_one(o, number, false);
+			continue;
+		}
+		end_one(o, number, true);
 		rules_check_seen(o->w, number);
 	}
 	o->nevents = 0;
@@ -230,7 +256,7 @@ static void op_truncate(struct operation *o)
 {
 	begin(o, EVENT_TRUNCATE, o->op->first, 0);
 	o->result = kernel_truncate(o->p, o->op->file, o->op->first);
-	end_all(o, !o->result);
+	end_change(o);
 }
 
 static void op_fallocate(struct operation *o)
@@ -247,7 +273,7 @@ static void op_fallocate(struct operation *o)
 	if (grow)
 		begin(o, EVENT_GROW, o->op->end, 0);
 	o->result = kernel_fallocate(o->p, o->op->file, mode, o->op->first, o->op->end);
-	end_all(o, !o->result);
+	end_change(o);
 }
 
 static void op_shift(struct operation *o)
@@ -258,7 +284,7 @@ static void op_shift(struct operation *o)
 	o->result = front_fallocate(o->w, o->op->file,
 				    insert ? FALLOC_FL_INSERT_RANGE : FALLOC_FL_COLLAPSE_RANGE,
 				    o->op->first, o->op->end);
-	end_all(o, !o->result);
+	end_change(o);
 }
 
 static void op_exchange(struct operation *o)
@@ -266,7 +292,7 @@ static void op_exchange(struct operation *o)
 	begin(o, EVENT_EXCHANGE, o->op->first, 0);
 	o->result = front_exchange(o->w, o->op->file, o->op->first, o->op->end, o->op->other_file,
 				   o->op->other_first);
-	end_all(o, !o->result);
+	end_change(o);
 }
 
 static void op_copy(struct operation *o)
@@ -446,6 +472,32 @@ static void op_unpin(struct operation *o)
 	}
 }
 
+static void op_unmap(struct operation *o)
+{
+	client_unmap(o->p, o->op->file, o->op->first / PAGE_CELLS, o->op->end / PAGE_CELLS);
+}
+
+/* ---- the medium ------------------------------------------------------------------------------------------ */
+
+/* What was stored there is lost, and whoever looks is told: EIO. */
+static void op_spoil(struct operation *o)
+{
+	struct world *w = o->w;
+	struct history *h = &w->history;
+	unsigned page = o->op->first / PAGE_CELLS;
+	uint64_t pblk;
+
+	sched_point(w->sched, &w->time, ACCESS_WRITE);
+	if (!rules_page_state(w, o->op->file, page, &pblk))
+		return;
+	sched_log(w->sched, TRACE_KERNEL, NULL, "block %llu goes bad", (unsigned long long)pblk);
+	region_mark_bad(w->medium, pblk << BLOCK_SHIFT, BLOCK_BYTES);
+	sched_touch(w->sched, world_block(w, pblk), ACCESS_WRITE);
+	for (unsigned i = 0; i < h->nevents; i++)
+		if (h->events[i].file == o->op->file && h->events[i].cell / PAGE_CELLS == page)
+			h->events[i].optional = true;
+}
+
 static void op_fork(struct operation *o)
 {
 	sched_point(o->w->sched, &o->p->object, ACCESS_READ);
@@ -515,7 +567,7 @@ static const op_function functions[OP_NR_KINDS] = {
 	[OP_DROP] = op_kernel,	      [OP_STOP] = op_signal,	  [OP_CONTINUE] = op_signal,
 	[OP_HANG_UP] = op_signal,     [OP_KILL] = op_signal,	  [OP_SYNC] = op_sync,
 	[OP_CRASH] = op_crash,	      [OP_PIN] = op_pin,	  [OP_UNPIN] = op_unpin,
-	[OP_FORK] = op_fork,
+	[OP_UNMAP] = op_unmap,	      [OP_SPOIL] = op_spoil,	  [OP_FORK] = op_fork,
 };
 
 const char *operate_supported(enum op_kind kind)

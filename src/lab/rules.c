@@ -13,6 +13,7 @@
 #include "crash.h"
 #include "extent.h"
 #include "file.h"
+#include "gate.h"
 #include "inode.h"
 #include "kernel.h"
 #include "region.h"
@@ -96,6 +97,14 @@ const char *rules_page_state(struct world *w, unsigned file, unsigned page, uint
 	return ext.state == EXTENT_UNWRITTEN ? "unwritten" : "written";
 }
 
+bool rules_page_is_bad(struct world *w, unsigned file, unsigned page)
+{
+	uint64_t pblk;
+
+	return region_bad_ranges(w->medium, NULL, 0) && rules_page_state(w, file, page, &pblk) &&
+	       region_check(w->medium, pblk << BLOCK_SHIFT, BLOCK_BYTES);
+}
+
 static void check_mapping(struct world *w, const struct process *p, unsigned file, unsigned page)
 {
 	const struct pte *pte = &p->ptes[file][page];
@@ -130,27 +139,25 @@ void rules_check_mappings(struct world *w)
 	w->sched->quiet = false;
 }
 
-const struct process *rules_is_unanswered(struct world *w, unsigned file)
+const struct process *rules_is_unanswered(struct world *w, unsigned file, unsigned *nasked)
 {
 	struct holder *holder = atomic_load(&w->inodes[file]->holder);
-	const struct process *who = NULL;
 	struct grant_stat grants = { 0 };
 
-	for (unsigned i = 0; i < w->scenario->nprocesses; i++) {
-		const struct process *p = &w->processes[i];
-
-		if (!p->attachments[file])
-			continue;
-		if (p->stopped || p->hung_up)
-			return NULL;
-		who = p;
-	}
 	if (!holder)
 		return NULL;
 	w->sched->quiet = true;
 	grant_stat(holder, &grants);
 	w->sched->quiet = false;
-	return grants.nrecalls ? who : NULL;
+	*nasked += grants.nrecalls;
+	for (unsigned i = 0; i < w->scenario->nprocesses && grants.nrecalls; i++) {
+		const struct process *p = &w->processes[i];
+
+		if (p->attachments[file] && p->attachments[file]->recalls && !p->stopped &&
+		    !p->hung_up)
+			return p;
+	}
+	return NULL;
 }
 
 /* ---- what was seen ---------------------------------------------------------------------------------- */
@@ -298,6 +305,8 @@ static void check_file(struct world *w, unsigned file)
 		}
 	}
 	for (unsigned cell = 0; cell < FILE_CELLS; cell++) {
+		if (rules_page_is_bad(w, file, cell / PAGE_CELLS))
+			continue;
 		const struct folio *folio = &kf->folios[cell / PAGE_CELLS];
 		uint64_t cached = folio->cells[cell % PAGE_CELLS];
 		bool is_cached = folio->present && folio->uptodate && cell < kf->size_cells &&
@@ -347,6 +356,10 @@ void rules_check_end(struct world *w)
 		return;
 	}
 	rules_check_mappings(w);
+	if (atomic_load(&w->vol->stat.gate_gave_up))
+		sched_fail(w->sched, NULL, "gave-up",
+			   "a change went on after %u rounds, and nobody comes in so often",
+			   GATE_MAX_ROUNDS);
 	w->sched->quiet = true;
 	for (unsigned file = 0; file < w->scenario->nfiles; file++)
 		check_file(w, file);

@@ -15,8 +15,11 @@
  *	cache-differs	a clean folio shows something else than the medium, and nobody is at work
  *	lost-in-crash	after a crash something is missing that was durable, or there that never was
  *	damaged-by-crash	... the volume cannot be mounted, or the checker finds something
+ *	gave-up		a change has gone on although somebody came in each time
+ *	grants-differ	the core believes that clients map more, or less, than they do
  *	leak		memory or a reference of the core is left when everything was closed (leaks.c)
- *	deadlock, no-progress, lock-order, lock-balance, lock-assert, held-over-wait (sync_lab.c, sched.c)
+ *	deadlock	nobody can go on, or only a deadline helps where nobody is asked, or could answer
+ *	no-progress, lock-order, lock-balance, lock-assert, held-over-wait (sync_lab.c, sched.c)
  *	assertion, wild-access	the core has stopped itself, or should have
  */
 #ifndef UDAX_LAB_RULES_H
@@ -39,10 +42,13 @@ const char *rules_page_state(struct world *w, unsigned file, unsigned page, uint
 void rules_check_mappings(struct world *w);
 
 /**
- * rules_is_unanswered - one that has not answered a recall of @file, and is neither stopped, dead nor hung up;
- * NULL: none, or somebody who attached @file is.
+ * rules_is_unanswered - one that has not answered a recall of @file, and could: it is neither stopped nor hung
+ * up; NULL: none. *@nasked rises by how many recalls of the file are not answered, and not late.
  */
-const struct process *rules_is_unanswered(struct world *w, unsigned file);
+const struct process *rules_is_unanswered(struct world *w, unsigned file, unsigned *nasked);
+
+/** rules_page_is_bad - the block behind a page cannot be read any more. */
+bool rules_page_is_bad(struct world *w, unsigned file, unsigned page);
 
 /** rules_check_seen - @value was seen where event @number looked. */
 void rules_check_seen(struct world *w, unsigned number);

@@ -21,6 +21,7 @@
 #define DEFAULT_WORKERS 10
 #define MAX_WORKERS 64
 #define MAX_RACE 999
+#define MAX_FAILURES 2
 
 /* ---- names ------------------------------------------------------------------------------------------ */
 
@@ -265,6 +266,16 @@ static bool line_without(struct parser *p, const char *usage)
 	return text_end(&p->t, usage);
 }
 
+static bool line_failures(struct parser *p, const char *usage)
+{
+	return parse_count(p, "the number of failures", usage, 0, MAX_FAILURES, &p->s->nfailures);
+}
+
+static bool line_window(struct parser *p, const char *usage)
+{
+	return parse_count(p, "a window", usage, 1, SCENARIO_MAX_PAGES, &p->s->window_pages);
+}
+
 /* ---- files ------------------------------------------------------------------------------------------- */
 
 static bool parse_pages_state(struct parser *p, struct scenario_file *file, enum page_state state,
@@ -477,6 +488,8 @@ static const struct {
 	{ "workers", true, line_workers, "workers NUMBER" },
 	{ "free", true, line_free, "free BLOCKS" },
 	{ "without", true, line_without, "without PROTECTION, ..." },
+	{ "failures", true, line_failures, "failures NUMBER" },
+	{ "window", true, line_window, "window PAGES" },
 	{ "file", false, line_file,
 	  "file NAME [written PAGES] [, unwritten PAGES] [, hole PAGES] [, size SIZE]" },
 	{ "process", false, line_process,
@@ -532,6 +545,7 @@ struct scenario *scenario_parse(const char *path, const char *text, char *err, s
 		s->granule_bytes = DEFAULT_GRANULE;
 		s->nworkers = DEFAULT_WORKERS;
 		s->free_pages = UINT_MAX;
+		s->window_pages = 1;
 		good = strnlen(text, SCENARIO_MAX_BYTES + 1) <= SCENARIO_MAX_BYTES ||
 		       text_fail(&p->t, text, "a scenario has at most %u bytes",
 				 SCENARIO_MAX_BYTES);

@@ -72,6 +72,8 @@ enum op_kind {
 	OP_DROP,      /* the kernel drops its clean copies (memory pressure) */
 	OP_PIN,	      /* I/O takes hold of the page that is mapped, and keeps it */
 	OP_UNPIN,     /* ... reads through it, and lets go */
+	OP_UNMAP,     /* munmap(2) of pages of a direct mapping, and mmap(2) of them again */
+	OP_SPOIL,     /* the block behind a page goes bad: what it held is lost */
 	OP_FORK,      /* the process gets a child, named by `process`, that has its mappings */
 	OP_STOP,      /* the process `process` reads no messages any more (SIGSTOP) */
 	OP_CONTINUE,  /* SIGCONT */
@@ -138,9 +140,11 @@ struct scenario {
 	unsigned races[SCENARIO_MAX_RACES], nraces;
 	uint64_t volume_bytes;
 	uint32_t granule_bytes;
-	unsigned nworkers;   /* threads of the daemon that serve requests */
-	unsigned without;    /* enum scenario_without */
-	unsigned free_pages; /* how many blocks are free at the start; UINT_MAX: all */
+	unsigned nworkers;     /* threads of the daemon that serve requests */
+	unsigned without;      /* enum scenario_without */
+	unsigned free_pages;   /* how many blocks are free at the start; UINT_MAX: all */
+	unsigned nfailures;    /* how often memory may run out, each a choice */
+	unsigned window_pages; /* what a client asks for at a touch, around it */
 	unsigned nfiles, nprocesses, nthreads, nexpects;
 	struct scenario_file files[SCENARIO_MAX_FILES];
 	struct scenario_process processes[SCENARIO_MAX_PROCESSES];

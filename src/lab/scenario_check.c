@@ -18,6 +18,7 @@ static bool needs_open(enum op_kind kind)
 	case OP_TRUNCATE:
 	case OP_WRITEBACK:
 	case OP_DROP:
+	case OP_SPOIL:
 	case OP_FORK:
 	case OP_STOP:
 	case OP_CONTINUE:

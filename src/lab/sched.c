@@ -74,6 +74,7 @@ void sched_reset(struct sched *s)
 	s->ntasks = 0;
 	s->current = NULL;
 	s->now_ns = 0;
+	s->failures = 0;
 	s->nsteps = 0;
 	s->clock = (struct object){ 0 };
 	s->ending = s->quiet = false;
@@ -295,6 +296,7 @@ bool sched_wait(struct sched *s, bool (*ready)(void *arg), void *arg, struct obj
 	task->ready = ready;
 	task->ready_arg = arg;
 	task->deadline_ns = deadline_ns;
+	task->waits_for = what;
 	task->timed_out = deadline_ns <= s->now_ns;
 	reschedule(s);
 	in_time = ready(arg);
@@ -311,6 +313,29 @@ void sched_point(struct sched *s, struct object *object, enum access access)
 		return;
 	reschedule(s);
 	sched_touch(s, object, access);
+}
+
+bool sched_fails(struct sched *s, const char *what)
+{
+	struct task *task = s->current;
+	unsigned who;
+
+	if (!task || s->quiet || !s->failures)
+		return false;
+	task->hash = mix(task->hash, 3); /* as at a point: it stands elsewhere than before */
+	who = s->strategy->choose(s->strategy, s,
+				  UINT32_C(1) << task->id | UINT32_C(1) << SCHED_FAILURE, task->id);
+	if (who == SCHED_NOBODY) {
+		s->end = RUN_CUT;
+		coroutine_switch(&task->co, &s->main);
+		abort();
+	}
+	if (who != SCHED_FAILURE)
+		return false;
+	s->failures--;
+	task->hash = mix(task->hash, 4);
+	sched_log(s, TRACE_KERNEL, NULL, "%s", what);
+	return true;
 }
 
 void sched_stop(struct sched *s)

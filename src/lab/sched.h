@@ -16,6 +16,8 @@
  *
  * Time is virtual. It stands still, until the clock is chosen like a task: then the earliest deadline
  * that somebody waits for is over.
+ *
+ * What may fail is a choice too: between the current task and SCHED_FAILURE.
  */
 #ifndef UDAX_LAB_SCHED_H
 #define UDAX_LAB_SCHED_H
@@ -28,8 +30,9 @@
 #include "trace.h"
 
 #define SCHED_MAX_TASKS 15u
-#define SCHED_CLOCK SCHED_MAX_TASKS /* the clock's number among the choices */
-#define SCHED_MAX_STEPS 20000u	    /* of one run: more is no progress */
+#define SCHED_CLOCK SCHED_MAX_TASKS	    /* the clock's number among the choices */
+#define SCHED_FAILURE (SCHED_MAX_TASKS + 1) /* ... and that of what may fail */
+#define SCHED_MAX_STEPS 20000u		    /* of one run: more is no progress */
 #define SCHED_NOBODY UINT32_MAX
 #define SCHED_MAX_HELD 16
 
@@ -64,6 +67,7 @@ struct task {
 	bool (*ready)(void *arg);
 	void *ready_arg;
 	uint64_t deadline_ns; /* of that wait; UINT64_MAX: none */
+	const char *waits_for;
 	bool timed_out;
 
 	uint64_t hash; /* of what happened before where it stands */
@@ -99,6 +103,7 @@ struct sched {
 	struct task *current; /* NULL: outside of tasks, where every point passes and nothing waits */
 	struct strategy *strategy;
 	uint64_t now_ns;
+	unsigned failures; /* how many there may still be in this run */
 	unsigned nsteps;
 	struct object clock;
 	bool ending; /* the run is over; what is still done is examination */
@@ -155,6 +160,9 @@ void sched_touch(struct sched *s, struct object *object, enum access access);
 bool sched_wait(struct sched *s, bool (*ready)(void *arg), void *arg, struct object *object,
 		enum access access, uint64_t deadline_ns, const char *what,
 		const struct sync_site *site);
+
+/** sched_fails - whether what the current task is about to do fails; @what: for those who look. */
+bool sched_fails(struct sched *s, const char *what);
 
 /**
  * sched_fail - rule @rule is broken. In a run: it ends here, and this does not return. Outside of one:

@@ -327,6 +327,7 @@ static void prepare(void *ctx)
 	arena_restore(lab->mem);
 	medium_restore(lab->medium);
 	sched_reset(lab->sched);
+	lab->sched->failures = w->scenario->nfailures;
 	for (unsigned i = 0; i < w->scenario->nthreads; i++) {
 		const struct scenario_thread *text = &w->scenario->threads[i];
 
@@ -338,21 +339,53 @@ static void prepare(void *ctx)
 		client_start(&w->processes[i]);
 }
 
-/* Deadlines are for clients that are stopped, dead or deaf: one that runs must come to an answer by itself. */
+/* Whether a fault of the process's own waits for its answer: when it is dead, only a deadline ends that. */
+static bool waits_for_itself(const struct world *w, const struct process *p)
+{
+	for (unsigned i = 0; i < w->sched->ntasks; i++) {
+		const struct task *task = &w->sched->tasks[i];
+
+		if (!task->ended && task->deadline_ns != UINT64_MAX &&
+		    strcmp(task->process, p->name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Deadlines are for clients that are stopped or deaf. One that runs must come to an answer by itself, one
+ * that is dead must be forgotten, and nobody waits for a deadline when nobody is asked.
+ */
 static bool only_time_helps(void *ctx, char *buf, size_t len)
 {
 	struct world *w = ctx;
-	const struct process *deaf;
+	unsigned nasked = 0;
 
 	for (unsigned file = 0; file < w->scenario->nfiles; file++) {
-		deaf = rules_is_unanswered(w, file);
-		if (!deaf)
+		const struct process *able = rules_is_unanswered(w, file, &nasked);
+
+		if (!able || (!able->alive && waits_for_itself(w, able)))
 			continue;
 		snprintf(buf, len, "%s cannot answer a recall of %s before its deadline",
-			 deaf->name, file_name(w, file));
+			 able->name, file_name(w, file));
+		return true;
+	}
+	for (unsigned i = 0; i < w->sched->ntasks && !nasked; i++) {
+		const struct task *task = &w->sched->tasks[i];
+
+		if (task->ended || task->deadline_ns == UINT64_MAX ||
+		    strcmp(task->waits_for, "a wake-up") != 0)
+			continue;
+		snprintf(buf, len, "%s waits for a deadline, and nobody has anything to answer",
+			 task->name);
 		return true;
 	}
 	return false;
+}
+
+static bool memory_fails(void *sched)
+{
+	return sched_fails(sched, "there is no memory");
 }
 
 static void examine(void *ctx)
@@ -410,6 +443,7 @@ struct lab *lab_new(const struct scenario *scenario, const struct udax_policy *p
 	}
 	medium_save(lab->medium);
 	medium_watch_stores(lab->medium, rules_watch_store, lab->w);
+	arena_watch(lab->mem, memory_fails, lab->sched);
 	if (lab->w->crash)
 		crash_watch(lab->w);
 	lab->sched->lock_name = lock_name;

@@ -75,6 +75,7 @@ struct handle {
 	unsigned flags; /* enum mode_flags */
 	enum file_mode mode;
 	unsigned nfailures; /* of the file's, of which its fsync(2) has told */
+	uint32_t sync_seen; /* of errors that fsync(2) tells once */
 };
 
 enum message_kind { MESSAGE_GRANT, MESSAGE_RECALL, MESSAGE_LATE };
