@@ -548,7 +548,7 @@ static void operations_are_checked(void **state)
 		"6:1: there is no operation 'pnch'; operations are open, close, attach, detach, "
 		"load, store, read, write, append, truncate, punch, zero, allocate, collapse, "
 		"insert, exchange, copy, fsync, seek-data, readahead, writeback, drop, pin, unpin, "
-		"fork, stop, continue, hang-up, kill, restart, crash, sync");
+		"unmap, spoil, fork, stop, continue, hang-up, kill, restart, crash, sync");
 	refuse_op("load", "6:5: a file is missing here: load FILE RANGE");
 	refuse_op("load c 0", "6:6: there is no file 'c'; files are a, b");
 	refuse_op("load a", "6:7: a range is missing here: load FILE RANGE");

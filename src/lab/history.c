@@ -117,7 +117,7 @@ static void store(struct model *m, const struct event *e)
 		m->cells[e->file][e->cell] = e->value | MAYBE;
 }
 
-/* Behind EOF in its last page, a mapping shows what nobody has promised anything about. */
+/* Behind EOF in its last page, a mapping shows zeroes, or what somebody has stored there through another. */
 static bool load_shows(const struct model *m, const struct event *e)
 {
 	unsigned size = m->sizes[e->file];
@@ -126,7 +126,7 @@ static bool load_shows(const struct model *m, const struct event *e)
 	if (e->cell >= pages_end)
 		return e->value == SEEN_NOTHING;
 	if (e->cell >= size)
-		return true;
+		return !e->value || (e->value & VALUE_KIND) == VALUE_STORED;
 	return shows(m->cells[e->file][e->cell], e->value);
 }
 
