@@ -93,7 +93,7 @@ static enum verdict judge(const struct holder *holder, const struct admission *a
 	for (const struct gate *gate = holder->gates; gate; gate = gate->next) {
 		if (!overlap(gate->pos, gate->end, adm->pos, adm_end(adm)))
 			continue;
-		if (gate->state == GATE_CLOSING || gate->state == GATE_CLOSED)
+		if (gate->state == GATE_CLOSED)
 			return PARK;
 		/* Only for a while: a notify may be waiting for this very fill. */
 		if (gate->state == GATE_NOTIFYING && adm->kind == ADMIT_FILL && !adm->held_over)
@@ -243,12 +243,12 @@ int gate_open(struct inode *inode, struct gate *gate, uint64_t pos, uint64_t end
 	return err;
 }
 
-static void gate_set_state(struct holder *holder, struct gate *gate, enum gate_state state)
+/* From here on it counts who comes in; what was seen before is about to be dropped. */
+static void gate_begin_notify(struct holder *holder, struct gate *gate)
 {
 	sync_lock(&holder->lock, 0, HERE);
-	gate->state = state;
-	if (state == GATE_NOTIFYING)
-		gate->seen = false;
+	gate->state = GATE_NOTIFYING;
+	gate->seen = false;
 	sync_unlock(&holder->lock, HERE);
 }
 
@@ -260,7 +260,7 @@ void gate_notify(struct inode *inode, struct gate *gate, uint64_t pos, uint64_t 
 	sync_assert_none_held(vol->sync, HERE);
 	sync_pretend(vol->sync, LOCK_KERNEL_FOLIO, HERE);
 	if (gate->state != GATE_NOTIFYING)
-		gate_set_state(holder, gate, GATE_NOTIFYING);
+		gate_begin_notify(holder, gate);
 	tell_watchers(inode, gate, SYNC_NOTIFY, 0);
 	vol->holder_ops->notify(vol->holder_ctx, inode->ino, pos, end - pos);
 }
@@ -307,7 +307,7 @@ int gate_close(struct inode *inode, struct gate *gate, bool invalidated, bool ma
 
 	sync_rw_assert(&inode->iolock, SYNC_EXCL);
 	sync_lock(&holder->lock, 0, HERE);
-	gate->state = GATE_CLOSING;
+	gate->state = GATE_CLOSED;
 	tell_watchers(inode, gate, SYNC_CLOSING, 0);
 	while (somebody_in(holder, gate) && may_wait)
 		sync_wait(&holder->changed, &holder->lock, HERE);
@@ -316,12 +316,9 @@ int gate_close(struct inode *inode, struct gate *gate, bool invalidated, bool ma
 	else if (somebody_in(holder, gate) || (invalidated && gate->seen) ||
 		 grant_exists(holder, gate->pos, gate->end))
 		err = -EAGAIN;
-	gate->state = err ? GATE_OPEN : GATE_CLOSED;
-	tell_watchers(inode, gate, err ? SYNC_REOPENED : SYNC_CLOSED, err);
-	if (err)
-		holder_unlock_and_resume(inode, holder, HERE);
-	else
-		sync_unlock(&holder->lock, HERE);
+	if (!err)
+		tell_watchers(inode, gate, SYNC_CLOSED, 0);
+	sync_unlock(&holder->lock, HERE);
 	return err;
 }
 

@@ -83,12 +83,12 @@ bool gate_has_grants(struct inode *inode, const struct gate *gate);
  * @invalidated: the range was notified, and must not have been entered since. No grant may be left
  * on it in any case, but those of late clients.
  * 0: closed. -EAGAIN: somebody came in since the notify began, or would have to be waited for and
- * @may_wait is false; the gate is open again, the caller lets go of its locks. Another error: a
- * write to the range failed meanwhile, and the change must not happen.
+ * @may_wait is false. Another error: a write to the range failed meanwhile, and the change must not
+ * happen. After any error nobody is let in yet: the caller lets go of its locks, and opens the gate again.
  */
 int gate_close(struct inode *inode, struct gate *gate, bool invalidated, bool may_wait);
 
-/** gate_reopen - a gate that was closed is open again: resumes who was parked meanwhile. */
+/** gate_reopen - a gate that was closed, or could not be, is open again: resumes who was parked meanwhile. */
 void gate_reopen(struct inode *inode, struct gate *gate);
 
 /** gate_end - forget @gate, in any state; @changed: the layout has changed. Resumes everyone. */

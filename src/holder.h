@@ -67,8 +67,7 @@ struct admission {
 enum gate_state {
 	GATE_OPEN,	/* intent announced: no new grants, no second gate on the range */
 	GATE_NOTIFYING, /* a notify or recall runs */
-	GATE_CLOSING,	/* newcomers are parked; those admitted before are waited for */
-	GATE_CLOSED,	/* nobody is in; iolock and mmaplock are held exclusively */
+	GATE_CLOSED, /* newcomers are parked; those admitted before are waited for by gate_close() */
 };
 
 struct gate {

@@ -84,7 +84,7 @@ static void wait_for_closing_gate(struct inode *inode)
 
 	while (!closing) {
 		sync_lock(&holder->lock, 0, HERE);
-		closing = holder->gates && holder->gates->state == GATE_CLOSING;
+		closing = holder->gates && holder->gates->state == GATE_CLOSED;
 		sync_unlock(&holder->lock, HERE);
 	}
 }
