@@ -436,6 +436,9 @@ int front_fallocate(struct world *w, unsigned file, int mode, unsigned first, un
 	if (!err && mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE))
 		drop_copies(w, file);
 	rules_check_mappings(w);
+	if (!err)
+		rules_check_late_mappings(w, file, first / PAGE_CELLS,
+					  (end + PAGE_CELLS - 1) / PAGE_CELLS);
 	return err;
 }
 

@@ -139,6 +139,44 @@ void rules_check_mappings(struct world *w)
 	w->sched->quiet = false;
 }
 
+/* If it is only one, whoever is late is he. */
+static const struct process *only_stopped(const struct world *w)
+{
+	const struct process *found = NULL;
+
+	for (unsigned i = 0; i < w->scenario->nprocesses; i++) {
+		if (!w->processes[i].stopped)
+			continue;
+		if (found)
+			return NULL;
+		found = &w->processes[i];
+	}
+	return found;
+}
+
+void rules_check_late_mappings(struct world *w, unsigned file, unsigned first, unsigned end)
+{
+	const struct process *p = only_stopped(w);
+
+	if (!p || !p->alive || !p->attachments[file] || in_transaction(w))
+		return;
+	w->sched->quiet = true;
+	for (unsigned page = first; page < end && page < SCENARIO_MAX_PAGES; page++) {
+		const struct pte *pte = &p->ptes[file][page];
+		uint64_t pos = (uint64_t)page << BLOCK_SHIFT;
+
+		if ((pte->kind != PTE_READ && pte->kind != PTE_WRITE) ||
+		    block_of(w, file, page) != pte->pblk ||
+		    !grant_is_late(w->inodes[file], pos, pos + BLOCK_BYTES))
+			continue;
+		w->sched->quiet = false;
+		sched_fail(w->sched, NULL, "mapped-by-late",
+			   "%s is late, and maps %s[%u] to block %llu, which is still there",
+			   p->name, file_name(w, file), page, (unsigned long long)pte->pblk);
+	}
+	w->sched->quiet = false;
+}
+
 const struct process *rules_is_unanswered(struct world *w, unsigned file, unsigned *nasked)
 {
 	struct holder *holder = atomic_load(&w->inodes[file]->holder);
@@ -228,13 +266,37 @@ void rules_check_late(const struct process *p)
 			   "%s is called late, and no recall's time can be over", p->name);
 }
 
+static bool holds_excl(const struct task *task, const void *lock)
+{
+	for (unsigned i = 0; task && i < task->nheld; i++)
+		if (task->held[i].lock == lock && task->held[i].mode == SYNC_EXCL)
+			return true;
+	return false;
+}
+
+/* A copy of a dinode that is published without its lock undoes what was changed after it was made. */
+static void check_dinode_store(struct world *w, uint64_t off, size_t len,
+			       const struct sync_site *site)
+{
+	for (unsigned file = 0; file < w->scenario->nfiles; file++) {
+		const struct inode *inode = w->inodes[file];
+
+		if (off < inode->off + DINODE_BYTES && inode->off < off + len &&
+		    !holds_excl(w->sched->current, &inode->ilock))
+			sched_fail(w->sched, site, "unlocked-store",
+				   "stores to the dinode of %s without its ilock",
+				   file_name(w, file));
+	}
+}
+
 void rules_watch_store(void *world, uint64_t off, size_t len, bool zero,
 		       const struct sync_site *site)
 {
 	struct world *w = world;
 	uint64_t last = (off + len - 1) >> BLOCK_SHIFT;
 
-	(void)zero;
+	if (w->sched->current)
+		check_dinode_store(w, off, len, site);
 	if (w->crash)
 		sched_touch(w->sched, &w->pending, ACCESS_READ);
 	for (uint64_t pblk = off >> BLOCK_SHIFT; pblk <= last; pblk++) {

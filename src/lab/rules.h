@@ -9,7 +9,9 @@
  *	foreign-byte	another file's content was seen
  *	not-coherent	what was seen cannot be (history.h); of a store that was completed: lost-store
  *	zeroed-twice	a block that somebody could see was zeroed as if it were new
+ *	unlocked-store	a dinode on the medium is changed by who does not hold its ilock
  *	late-too-soon	a client is called late before any recall's time can be over
+ *	mapped-by-late	a late client maps a block that an operation has left in the file
  *	part-of-granule	a client is asked to give back what it cannot by itself
  *	failure-ignored	a write that a notify made has failed, and the layout is changed all the same
  *	cache-differs	a clean folio shows something else than the medium, and nobody is at work
@@ -40,6 +42,12 @@ const char *rules_page_state(struct world *w, unsigned file, unsigned page, uint
 
 /** rules_check_mappings - every direct mapping leads to a block of its file, or to a quarantined one. */
 void rules_check_mappings(struct world *w);
+
+/**
+ * rules_check_late_mappings - an operation has changed pages [@first, @end) of @file: nothing of them that is the
+ * file's is mapped by the one who is stopped, and late.
+ */
+void rules_check_late_mappings(struct world *w, unsigned file, unsigned first, unsigned end);
 
 /**
  * rules_is_unanswered - one that has not answered a recall of @file, and could: it is neither stopped nor hung
