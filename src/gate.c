@@ -364,8 +364,9 @@ static int discard_reserve(struct inode *inode, struct holder *holder)
 	size_t room;
 
 	sync_lock(&holder->lock, 0, HERE);
-	room = holder->ndiscards + DISCARD_ROOM > holder->discard_room ? 2 * holder->ndiscards + 8
-								       : 0;
+	room = 0;
+	if (holder->ndiscards + DISCARD_ROOM > holder->discard_room)
+		room = 2 * holder->ndiscards + DISCARD_ROOM + 1;
 	sync_unlock(&holder->lock, HERE);
 	if (!room)
 		return 0;
