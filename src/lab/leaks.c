@@ -56,6 +56,7 @@ static bool differ(uint64_t said, uint64_t there, uint64_t mapped)
 
 static void check_figures(struct world *w, unsigned file)
 {
+	const struct holder *holder = atomic_load(&w->inodes[file]->holder);
 	struct holder_stat there = look_at(w, file), said;
 	uint64_t mapped = there.read_bytes + there.write_bytes + there.zero_bytes;
 
@@ -64,6 +65,9 @@ static void check_figures(struct world *w, unsigned file)
 		sched_fail(w->sched, NULL, "leak",
 			   "of %s %u gates, %u admissions and %u recalls are left",
 			   file_name(w, file), said.ngates, said.nadmitted, said.nrecalls);
+	if (holder && (holder->fills || holder->parked))
+		sched_fail(w->sched, NULL, "leak", "of %s %s is left", file_name(w, file),
+			   holder->fills ? "an announced fill" : "a parked request");
 	if (said.nhandles != there.nhandles || said.nwriters != there.nwriters ||
 	    said.nattached != there.nattached)
 		sched_fail(w->sched, NULL, "leak", "who has %s open is miscounted",
