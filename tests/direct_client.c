@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -1385,6 +1386,36 @@ static void everything_at_once(void)
 	CHECK(stats().recalls > 20 && stats().reconnects > 0 && stats().faults > 100);
 }
 
+/* flock(2) is of the open file, which lives as long as a mapping of it, and no longer. */
+static void locking(void)
+{
+	char path[64];
+	int base;
+
+	fake_start(NULL);
+	base = fake_file(1);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", base);
+	for (unsigned i = 0; i < 300; i++) {
+		int fd = open(path, O_RDWR | O_CLOEXEC), other;
+		char *p;
+
+		CHECK(fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB));
+		p = map(fd, 1, RW);
+		*p = 'l';
+		close(fd);
+		other = open(path, O_RDWR | O_CLOEXEC);
+		CHECK(other >= 0 && flock(other, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK);
+		close(other);
+		CHECK(!udax_munmap(p, PAGE));
+	}
+}
+
+static void a_lock_of_the_file_ends_with_its_last_mapping(void **state)
+{
+	(void)state;
+	fake_isolated(locking, 60);
+}
+
 static void threads_may_do_everything_at_once(void **state)
 {
 	(void)state;
@@ -1427,6 +1458,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(without_a_daemon_a_touch_ends_in_a_SIGBUS),
 		cmocka_unit_test(a_lost_file_that_nobody_maps_is_forgotten),
 		cmocka_unit_test(a_signal_handler_may_touch_a_mapping_during_a_call),
+		cmocka_unit_test(a_lock_of_the_file_ends_with_its_last_mapping),
 		cmocka_unit_test(threads_may_do_everything_at_once),
 	};
 

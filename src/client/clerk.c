@@ -22,11 +22,35 @@ static void push(_Atomic(struct chore *) *list, struct chore *chore)
 		;
 }
 
+#define CLOSE_WAIT_NS UINT64_C(1000000000)
+
 void clerk_give(struct client *client, struct chore *chore)
 {
 	push(&client->clerk.todo, chore);
 	atomic_fetch_add(&client->clerk.word, 1);
 	sys_wake(&client->clerk.word);
+}
+
+void clerk_will_close(struct client *client)
+{
+	atomic_fetch_add(&client->clerk.to_close, 1);
+}
+
+void clerk_closed(struct client *client)
+{
+	atomic_fetch_add(&client->clerk.closed, 1);
+	sys_wake(&client->clerk.closed);
+}
+
+void clerk_wait_closed(struct client *client)
+{
+	struct clerk *clerk = &client->clerk;
+	uint32_t wanted = atomic_load(&clerk->to_close), closed;
+	uint64_t end = sys_now_ns() + CLOSE_WAIT_NS, now;
+
+	while ((int32_t)(wanted - (closed = atomic_load(&clerk->closed))) > 0 &&
+	       (now = sys_now_ns()) < end)
+		sys_wait_for(&clerk->closed, closed, end - now);
 }
 
 struct chore *clerk_take(struct client *client)
@@ -170,6 +194,8 @@ void *clerk_main(void *arg)
 
 			list = list->next;
 			execute(chore);
+			if (chore->awaited)
+				clerk_closed(client);
 			push(&clerk->done, chore);
 			bell_wake_service(client);
 		}

@@ -136,11 +136,17 @@ static struct chore *new_chore(struct client *client, struct file *file, enum ch
 static void close_fd(struct client *client, struct file *file)
 {
 	struct chore *chore = file->fd < 0 ? NULL : new_chore(client, file, CHORE_CLOSE);
+	bool awaited = file->awaited;
 
 	file->fd = -1;
-	if (!chore)
+	file->awaited = false;
+	if (!chore) {
+		if (awaited)
+			clerk_closed(client);
 		return;
+	}
 	chore->file = NULL;
+	chore->awaited = awaited;
 	clerk_give(client, chore);
 }
 
@@ -393,6 +399,8 @@ void file_release(struct client *client, struct file *file)
 	file->conn = NULL;
 	file->state = IDLE;
 	file->gone = true;
+	file->awaited = true;
+	clerk_will_close(client);
 	if (file->chores)
 		return; /* the clerk may be using the descriptor, too */
 	close_fd(client, file);

@@ -49,6 +49,7 @@ struct file {
 	bool found_before; /* has been attached: from now on it is found again, not new */
 	bool identify;	   /* the clerk has yet to find out its path */
 	unsigned chores;   /* that the clerk has */
+	bool awaited;	   /* somebody may wait until its descriptor is closed */
 	int fd;		   /* -1: none */
 	uint64_t retry_ns, deadline_ns;
 	uint8_t token[PROTO_TOKEN_BYTES];

@@ -233,6 +233,13 @@ void sys_wait(_Atomic uint32_t *word, uint32_t value)
 	CALL(SYS_futex, (long)word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, value, 0);
 }
 
+void sys_wait_for(_Atomic uint32_t *word, uint32_t value, uint64_t ns)
+{
+	const struct timespec t = { (time_t)(ns / 1000000000), (long)(ns % 1000000000) };
+
+	CALL(SYS_futex, (long)word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, value, (long)&t);
+}
+
 void sys_wake(_Atomic uint32_t *word)
 {
 	CALL(SYS_futex, (long)word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT32_MAX);

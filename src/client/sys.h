@@ -72,6 +72,7 @@ int sys_take_fd(int tid, int fd);
 
 /** sys_wait, sys_wake - sleep while *@word is @value (spurious returns happen); wake all sleepers. */
 void sys_wait(_Atomic uint32_t *word, uint32_t value);
+void sys_wait_for(_Atomic uint32_t *word, uint32_t value, uint64_t ns); /* at most so long */
 void sys_wake(_Atomic uint32_t *word);
 
 uint64_t sys_now_ns(void);

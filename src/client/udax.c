@@ -431,6 +431,8 @@ int udax_munmap(void *addr, size_t len)
 
 	if (err == 1)
 		err = sys_munmap(addr, len);
+	if (client)
+		clerk_wait_closed(client);
 	return err ? fail(err) : 0;
 }
 
