@@ -24,7 +24,8 @@ if(NOT LIBXML_FOUND)
 	list(REMOVE_ITEM test_mains ${CMAKE_SOURCE_DIR}/tests/unit_report.c)
 endif()
 list(REMOVE_ITEM test_mains ${client_test_mains} ${CMAKE_SOURCE_DIR}/tests/tool_direct.c
-	${CMAKE_SOURCE_DIR}/tests/tool_facts.c ${CMAKE_SOURCE_DIR}/tests/tool_sparse.c)
+	${CMAKE_SOURCE_DIR}/tests/tool_facts.c ${CMAKE_SOURCE_DIR}/tests/tool_modes.c
+	${CMAKE_SOURCE_DIR}/tests/tool_sparse.c)
 add_library(udaxtest STATIC ${test_libraries})
 target_link_libraries(udaxtest PUBLIC udaxfsck udaxcore PkgConfig::CMOCKA ${CMAKE_DL_LIBS})
 
@@ -91,7 +92,7 @@ foreach(main IN LISTS client_test_mains)
 endforeach()
 
 # Programs as users write them: nothing but the public header and the shared library.
-foreach(main IN ITEMS tests/tool_direct.c tests/tool_sparse.c contrib/direct_log.c)
+foreach(main IN ITEMS tests/tool_direct.c tests/tool_modes.c tests/tool_sparse.c contrib/direct_log.c)
 	get_filename_component(name ${main} NAME_WE)
 	add_executable(${name} ${main})
 	if(name MATCHES ^tool_)

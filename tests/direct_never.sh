@@ -85,6 +85,11 @@ pages_all_over_a_sparse_file_stay_within_the_bound() {
 	rm "$mnt/sparse"
 }
 
+# Row 59.
+nobody_maps_directly_what_the_kernel_caches() { tool_modes "$mnt/modes" "${RACE_SECONDS:-2}"; }
+
+check nobody_maps_directly_what_the_kernel_caches
+[ -z "${RACES-}" ] || { stop_mount "$mnt"; finish; } # by itself: scripts/unprotected
 check a_stopped_client_keeps_its_blocks_from_everybody
 check pages_all_over_a_sparse_file_stay_within_the_bound
 [ "$(id -u)" = 0 ] || check a_reader_is_not_let_store
