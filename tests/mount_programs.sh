@@ -121,7 +121,7 @@ a_program_is_compiled_and_runs() {
 	cd "$mnt/tree"
 	{
 		echo "CFLAGS = -O0 -g -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DUDAX_VERSION='\"0\"' -DUDAX_LIBRARY_DIR='\".\"' \\"
-		echo "	-fno-strict-aliasing -Iinclude -Isrc $(pkg-config --cflags "${libraries[@]}")"
+		echo "	-fno-strict-aliasing -Iinclude -Isrc -Isrc/probes/none $(pkg-config --cflags "${libraries[@]}")"
 		echo "LDLIBS = $(pkg-config --libs "${libraries[@]}") -lpthread"
 		echo "OBJECTS = \$(patsubst src/%.c,o/%.o,\$(filter-out $(not_of_mkfs), \\"
 		echo "	\$(wildcard src/*.c)))"

@@ -1335,7 +1335,7 @@ static void copies_of_an_uncached_file_follow_its_layout(struct worker *w)
 
 static void judge_opened(struct worker *w, const char *name, uint64_t wanted)
 {
-	int fd = open_file(w, name, 0);
+	int fd = open_in_mode(w, name, true); /* the handle before may not have been let go of */
 	uint64_t *map, word = read_word(w, fd, PAGE);
 
 	if (word != wanted)
