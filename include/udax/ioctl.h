@@ -176,7 +176,7 @@ enum udax_ioc_event_step {
 	UDAX_STEP_NOTIFY = 3,	/* of a gate: the kernel is asked to drop its copies, */
 	UDAX_STEP_CLOSING = 4,	/* who is in is waited for, */
 	UDAX_STEP_CLOSED = 5,	/* nobody is in, */
-	UDAX_STEP_REOPENED = 6, /* or it is open again, with a result that says why */
+	UDAX_STEP_REOPENED = 6, /* or it was not to be, and it is open again */
 };
 
 #define UDAX_EVENT_TEXT 40

@@ -2,11 +2,12 @@
 /*
  * zeroes.h - how much memory zeroes cost.
  *
- * A hole that is loaded from through a mapping for stores shows pages of our own, write-protected: anonymous
- * memory, 4 KiB each (where nobody may store it is the kernel's own page, and free). Who loads all over a large sparse file would get as much of that as the file is large. So
- * what touches have put is remembered, oldest first, and above ZEROES_RUNS times ZEROES_AROUND the oldest is
- * dropped: the next load there is an event again, and is answered without a question to the daemon, because the
- * piece still says that it is a hole. What a program has asked to be populated is not counted.
+ * A hole that is loaded from through a mapping for stores shows pages of our own, write-protected:
+ * anonymous memory, 4 KiB each (where nobody may store it is the kernel's own page, and free). Who loads
+ * all over a large sparse file would get as much of that as the file is large. So what touches have put is
+ * remembered, oldest first, and above ZEROES_RUNS times ZEROES_AROUND the oldest is dropped: the next load
+ * there is an event again, and is answered without a question to the daemon, because the piece still says
+ * that it is a hole. What a program has asked to be populated is not counted.
  *
  * Nothing is lost by that. A page of such a piece has never been stored to: a store is an event, after which the
  * piece is another one. Only the service's thread changes pieces, and only it comes here.
